@@ -1,0 +1,85 @@
+package scaling
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// odd returns a number that is often not a sane one.
+func odd(r *rand.Rand, scale float64) float64 {
+	switch r.IntN(12) {
+	case 0:
+		return math.NaN()
+	case 1:
+		return math.Inf(1)
+	case 2:
+		return -1
+	case 3:
+		return 1e300
+	case 4:
+		return 0
+	}
+	return r.Float64() * scale
+}
+
+func TestAnyInputGivesADecisionWithinBoundsAndNeverLowersOnUnknownLoad(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 40_000 {
+		p := Policy{TargetPercent: 1 + r.Int32N(120), MinReplicas: 1 + r.Int32N(5), Tolerance: r.Float64() / 2, DownStabilization: time.Duration(r.IntN(2)) * time.Minute}
+		p.MaxReplicas = p.MinReplicas + r.Int32N(20)
+		if r.IntN(50) == 0 {
+			p.MaxReplicas = math.MaxInt32
+		}
+		in := Inputs{Current: r.Int32N(30), GPUsPerPod: odd(r, 4), Forecast: Demand{PeakGPUs: odd(r, 20), OK: r.IntN(2) == 0}}
+		unknown := false
+		for range r.IntN(8) {
+			pod := Pod{State: PodState(r.IntN(3)), GPUs: odd(r, 4), BusyGPUs: odd(r, 4), HasLoad: r.IntN(4) > 0}
+			unknown = unknown || pod.State == Ready && !(pod.HasLoad && pod.BusyGPUs >= 0 && pod.BusyGPUs <= most)
+			in.Pods = append(in.Pods, pod)
+		}
+		w := &Window{}
+		now := start
+		for range 3 {
+			d := Decide(p, in, w, now)
+			if in.Current == 0 {
+				if d.Replicas != 0 {
+					t.Fatalf("a target that is switched off gets %d replicas", d.Replicas)
+				}
+				continue
+			}
+			if d.Replicas < p.MinReplicas || d.Replicas > p.MaxReplicas {
+				t.Fatalf("%d replicas outside [%d, %d]: %+v %+v", d.Replicas, p.MinReplicas, p.MaxReplicas, in, d)
+			}
+			if unknown && d.Replicas < in.Current && in.Current <= p.MaxReplicas {
+				t.Fatalf("unknown load lowered %d to %d: %+v %+v", in.Current, d.Replicas, in, d)
+			}
+			if d.Message == "" || d.Reason == "" {
+				t.Fatalf("a decision without words: %+v", d)
+			}
+			now = now.Add(time.Hour) // the window is empty: what it held back is let go
+		}
+	}
+}
+
+func TestMoreLoadNeverGivesFewerReplicas(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 20_000 {
+		p := Policy{TargetPercent: 1 + r.Int32N(99), MinReplicas: 1, MaxReplicas: 1000, Tolerance: 0.1}
+		in := Inputs{Current: 1 + r.Int32N(12), GPUsPerPod: 1, Forecast: Demand{PeakGPUs: 5 * r.Float64(), OK: r.IntN(2) == 0}}
+		for range 1 + r.IntN(12) {
+			in.Pods = append(in.Pods, Pod{State: PodState(r.IntN(3)), GPUs: 1, BusyGPUs: r.Float64(), HasLoad: r.IntN(5) > 0})
+		}
+		before := Decide(p, in, &Window{}, start)
+		more := in
+		more.Pods = append([]Pod(nil), in.Pods...)
+		for i := range more.Pods {
+			more.Pods[i].BusyGPUs += r.Float64()
+		}
+		more.Forecast.PeakGPUs += r.Float64()
+		if after := Decide(p, more, &Window{}, start); after.Replicas < before.Replicas {
+			t.Fatalf("more load gives %d after %d:\n%s\n%s", after.Replicas, before.Replicas, before.Message, after.Message)
+		}
+	}
+}
