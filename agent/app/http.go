@@ -1,0 +1,63 @@
+package app
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/foretide/foretide/agent/sampler"
+)
+
+const (
+	// A tick is late after lateAfter intervals and a grace in which a driver may wake its devices: without persistence mode
+	// initializing NVML takes seconds per GPU.
+	lateAfter = 3
+	grace     = 15 * time.Second
+)
+
+// health answers whether the sampler does its work.
+type health struct {
+	sampler  interface{ Status() sampler.Status }
+	interval time.Duration
+	started  time.Time
+	now      func() time.Time
+}
+
+// live is about a tick that hangs: only a restart ends a call that is stuck in the driver.
+func (h *health) live() (ok bool, why string) {
+	began, what := h.sampler.Status().Began, "the last tick began"
+	if began.IsZero() {
+		began, what = h.started, "there was no tick yet; the agent started"
+	}
+	ago, limit := h.now().Sub(began), lateAfter*h.interval+grace
+	why = fmt.Sprintf("%s %v ago; the limit is %v", what, ago.Round(time.Millisecond), limit)
+	return ago < limit, why
+}
+
+// ready is about knowing what this node has. Having no GPU, or no driver yet, is knowing.
+func (h *health) ready() (ok bool, why string) {
+	n := h.sampler.Status().Ticks
+	return n > 0, fmt.Sprintf("%d ticks are done", n)
+}
+
+func newHandler(gatherer prometheus.Gatherer, h *health) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	mux.Handle("GET /healthz", probe(h.live))
+	mux.Handle("GET /readyz", probe(h.ready))
+	return mux
+}
+
+func probe(check func() (ok bool, why string)) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		ok, why := check()
+		if !ok {
+			http.Error(w, "not ok: "+why, http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok: "+why)
+	}
+}

@@ -1,0 +1,243 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	podresources "k8s.io/kubelet/pkg/apis/podresources/v1"
+
+	"github.com/foretide/foretide/pkg/telemetry"
+	"github.com/foretide/foretide/pkg/telemetry/telemetrypb"
+	"github.com/foretide/foretide/test/fakenvml"
+)
+
+// world is everything around the agent, all of it real but for the GPUs: an NVML library with a scenario, a kubelet's socket,
+// and an aggregator behind TLS.
+type world struct {
+	t        *testing.T
+	dir      string
+	scenario fakenvml.Scenario
+	options  Options
+	log      safeBuffer
+	address  string // of the agent's HTTP server
+
+	podresources.UnimplementedPodResourcesListerServer
+	telemetrypb.UnimplementedTelemetryServer
+	mu      sync.Mutex
+	holders map[string]string // device → pod
+	got     []telemetry.Batch
+	mute    bool // the aggregator does not acknowledge
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, dir: t.TempDir(), scenario: fakenvml.Default(8), holders: map[string]string{}}
+	w.options = DefaultOptions()
+	w.options.NodeName = "node-1"
+	w.options.SamplerInterval = minInterval
+	w.options.KubeletSocketPath = filepath.Join(w.dir, "kubelet.sock")
+	// One library for all tests of this process: a process cannot change it. The scenario differs.
+	folder, err := filepath.Abs("../../test/fakenvml/build")
+	if err != nil {
+		t.Fatal(err)
+	}
+	library, err := fakenvml.BuildLibrary(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.options.NVMLLibraryPath = library
+	t.Setenv(fakenvml.ScenarioEnv, filepath.Join(w.dir, fakenvml.ScenarioName))
+	w.play()
+	return w
+}
+
+func (w *world) play() {
+	w.t.Helper()
+	if err := w.scenario.Write(filepath.Join(w.dir, fakenvml.ScenarioName)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// startAgent runs the agent until the returned function is called, which gives Run's error.
+func (w *world) startAgent() (stop func() error) {
+	w.t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.options.Listener, w.address = listener, listener.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- Run(ctx, w.options, slog.New(slog.NewTextHandler(&w.log, nil))) }()
+	stop = sync.OnceValue(func() error { cancel(); return <-ended })
+	w.t.Cleanup(func() { _ = stop() })
+	return stop
+}
+
+func (w *world) startKubelet() {
+	w.t.Helper()
+	listener, err := net.Listen("unix", w.options.KubeletSocketPath)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	g := grpc.NewServer()
+	podresources.RegisterPodResourcesListerServer(g, w)
+	go func() { _ = g.Serve(listener) }()
+	w.t.Cleanup(g.Stop)
+}
+
+// startAggregator listens on the address; an empty one takes a free port and writes the certificate.
+func (w *world) startAggregator(address string) (stop func()) {
+	w.t.Helper()
+	ca := filepath.Join(w.dir, "ca.crt")
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	certificate, authority := certify(w.t)
+	if err := os.WriteFile(ca, authority, 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	w.options.AggregatorAddress, w.options.AggregatorCAFile = listener.Addr().String(), ca
+	g := grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(&certificate)))
+	telemetrypb.RegisterTelemetryServer(g, w)
+	go func() { _ = g.Serve(listener) }()
+	w.t.Cleanup(g.Stop)
+	return g.Stop
+}
+
+func certify(t *testing.T) (tls.Certificate, []byte) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+// List implements the kubelet's API.
+func (w *world) List(context.Context, *podresources.ListPodResourcesRequest) (*podresources.ListPodResourcesResponse, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := &podresources.ListPodResourcesResponse{}
+	for device, pod := range w.holders {
+		out.PodResources = append(out.PodResources, &podresources.PodResources{Namespace: "default", Name: pod,
+			Containers: []*podresources.ContainerResources{{Name: "model",
+				Devices: []*podresources.ContainerDevices{{ResourceName: "nvidia.com/gpu", DeviceIds: []string{device}}}}}})
+	}
+	return out, nil
+}
+
+// Stream implements the aggregator's API.
+func (w *world) Stream(stream telemetrypb.Telemetry_StreamServer) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	for {
+		m, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		b, err := telemetry.FromProto(first.GetHello().GetNode(), first.GetHello().GetSession(), m.GetBatch())
+		if err != nil {
+			return err
+		}
+		w.mu.Lock()
+		w.got = append(w.got, b)
+		mute := w.mute
+		w.mu.Unlock()
+		if mute {
+			continue
+		}
+		ack := &telemetrypb.Ack{Sequence: b.Sequence, ReportIntervalMilliseconds: uint32(minInterval.Milliseconds())}
+		if err := stream.Send(&telemetrypb.AggregatorMessage{Message: &telemetrypb.AggregatorMessage_Ack{Ack: ack}}); err != nil {
+			return err
+		}
+	}
+}
+
+// batch waits for a batch of which the condition holds.
+func (w *world) batch(what string, holds func(telemetry.Batch) bool) telemetry.Batch {
+	w.t.Helper()
+	var found telemetry.Batch
+	w.eventually(what, func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, b := range w.got {
+			if holds(b) {
+				found = b
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+func (w *world) get(path string) (int, string) {
+	w.t.Helper()
+	response, err := http.Get("http://" + w.address + path)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return response.StatusCode, string(body)
+}
+
+func (w *world) eventually(what string, holds func() bool) {
+	w.t.Helper()
+	for w.t.Context().Err() == nil {
+		if holds() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	w.t.Fatalf("never: %s", what)
+}
+
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}

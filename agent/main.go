@@ -1,0 +1,145 @@
+// Command agent reads the GPUs of a Kubernetes node, says which pod uses them how much, and sends that to the aggregator.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/foretide/foretide/agent/app"
+)
+
+// gcPercent trades processor time, of which the agent needs a few thousandths of a core, for memory, which it needs on every node:
+// with 8 GPUs read each second the garbage between two collections would otherwise double the heap. $GOGC overrides it.
+const gcPercent = 40
+
+// version is set by the linker.
+var version = "dev"
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run returns the exit code: 0 after a stop, 1 when the agent could not run, 2 when the flags are wrong.
+func run(args []string, out, errOut io.Writer) int {
+	c := newCommand()
+	err := c.flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		c.help(out)
+		return 0
+	case err == nil && c.flags.NArg() > 0:
+		err = fmt.Errorf("argument %q: there are only flags", c.flags.Arg(0))
+	}
+	var level slog.Level
+	if err == nil {
+		level, err = parseLevel(c.logLevel)
+	}
+	if err != nil {
+		fmt.Fprintf(errOut, "%v\nagent --help lists the flags.\n", err)
+		return 2
+	}
+	if c.version {
+		fmt.Fprintln(out, version)
+		return 0
+	}
+	if err := c.options.Validate(); err != nil {
+		fmt.Fprintln(errOut, err)
+		return 2
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	logger := slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: level}))
+	if err := app.Run(ctx, c.options, logger); err != nil {
+		logger.Error("agent ends", "error", err)
+		return 1
+	}
+	return 0
+}
+
+// command is the flags and where they go.
+type command struct {
+	flags    *flag.FlagSet
+	options  app.Options
+	logLevel string
+	version  bool
+}
+
+func newCommand() *command {
+	c := &command{flags: flag.NewFlagSet("agent", flag.ContinueOnError), options: app.DefaultOptions()}
+	c.flags.SetOutput(io.Discard)
+	o, f := &c.options, c.flags
+	o.Version = version
+	o.NodeName = nodeName()
+	f.StringVar(&o.AggregatorAddress, "aggregator.address", o.AggregatorAddress, "`host:port` of the aggregator; empty sends nothing and only serves /metrics")
+	f.StringVar(&o.AggregatorCAFile, "aggregator.ca-file", o.AggregatorCAFile, "`file` with the authorities (PEM) to trust for the aggregator's certificate, read at each connection; empty trusts the system's")
+	f.StringVar(&o.AggregatorServerName, "aggregator.server-name", o.AggregatorServerName, "`name` the aggregator's certificate must have; empty takes the host of --aggregator.address")
+	f.StringVar(&o.AggregatorTokenFile, "aggregator.token-file", o.AggregatorTokenFile, "`file` with the bearer token to show the aggregator, read at each connection; empty shows none")
+	f.StringVar(&o.KubeletSocketPath, "kubelet.socket-path", o.KubeletSocketPath, "`path` of the kubelet's pod-resources socket")
+	f.Var((*list)(&o.KubeletResourceNames), "kubelet.resource-names", "extended resources that are GPUs, as a comma-separated `list`")
+	f.StringVar(&c.logLevel, "log.level", "info", "lowest `level` to log: debug, info, warn or error")
+	f.StringVar(&o.NodeName, "node-name", o.NodeName, "`name` of the Kubernetes node (default $NODE_NAME, else the host name)")
+	f.StringVar(&o.NVMLLibraryPath, "nvml.library-path", o.NVMLLibraryPath, "`path` of libnvidia-ml.so.1; empty looks in the usual places")
+	f.DurationVar(&o.SamplerInterval, "sampler.interval", o.SamplerInterval, "`time` between two samples, 100ms to 1m")
+	f.IntVar(&o.SpoolMaxBatches, "spool.max-batches", o.SpoolMaxBatches, "`number` of batches to keep while the aggregator cannot take them; the oldest are dropped and counted")
+	f.BoolVar(&c.version, "version", false, "print the version and exit")
+	f.StringVar(&o.WebListenAddress, "web.listen-address", o.WebListenAddress, "`host:port` to serve /metrics, /healthz and /readyz on")
+	return c
+}
+
+// help prints every flag with its default. The node's name depends on the host, so it is told in words.
+func (c *command) help(out io.Writer) {
+	fmt.Fprintln(out, "Usage: agent [flags]\n\nReads the GPUs of this node, says which pod uses them how much, and sends that to the aggregator.")
+	c.flags.VisitAll(func(f *flag.Flag) {
+		value, usage := flag.UnquoteUsage(f)
+		fmt.Fprintf(out, "\n  --%s", f.Name)
+		if value != "" {
+			fmt.Fprintf(out, " %s", value)
+		}
+		if f.DefValue != "" && f.DefValue != "false" && f.Name != "node-name" {
+			fmt.Fprintf(out, " (default %s)", f.DefValue)
+		}
+		fmt.Fprintf(out, "\n        %s\n", usage)
+	})
+}
+
+func nodeName() string {
+	if name := os.Getenv("NODE_NAME"); name != "" {
+		return name
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return "" // then the flag must be given
+	}
+	return strings.ToLower(name) // as the kubelet does
+}
+
+func parseLevel(text string) (slog.Level, error) {
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	level, ok := levels[text]
+	if !ok {
+		return 0, fmt.Errorf("--log.level is %q: it must be debug, info, warn or error", text)
+	}
+	return level, nil
+}
+
+// list is a comma-separated flag.
+type list []string
+
+// String implements flag.Value.
+func (l *list) String() string { return strings.Join(*l, ",") }
+
+// Set implements flag.Value.
+func (l *list) Set(text string) error {
+	*l = strings.Split(text, ",")
+	return nil
+}

@@ -1,0 +1,266 @@
+package sampler
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/foretide/foretide/pkg/telemetry"
+)
+
+var (
+	anna = telemetry.Owner{Namespace: "ns", Pod: "anna", Container: "c"}
+	bert = telemetry.Owner{Namespace: "ns", Pod: "bert", Container: "c"}
+)
+
+// node is what the sampler sees and says; the test changes the former between two ticks.
+type node struct {
+	t        *testing.T
+	s        *Sampler
+	now      time.Time
+	readings []telemetry.Reading
+	problems []string
+	owners   map[string][]telemetry.Owner
+	noAnswer error
+	batches  []telemetry.Batch
+	log      bytes.Buffer
+}
+
+func (n *node) Read(context.Context, time.Time) ([]telemetry.Reading, []string) {
+	return n.readings, n.problems
+}
+
+func (n *node) Owners(context.Context) (map[string][]telemetry.Owner, []string, error) {
+	return n.owners, nil, n.noAnswer
+}
+
+func (n *node) Put(b telemetry.Batch) { n.batches = append(n.batches, b) }
+
+// attribute gives every device with an owner to the first.
+func attribute(readings []telemetry.Reading, owners map[string][]telemetry.Owner) (usages []telemetry.Usage, problems []string) {
+	for _, r := range readings {
+		if o := owners[r.Device.UUID]; len(o) > 0 {
+			usages = append(usages, telemetry.Usage{Owner: o[0], DeviceUUID: r.Device.UUID, Values: r.Values})
+		}
+	}
+	return usages, nil
+}
+
+func newNode(t *testing.T) *node {
+	n := &node{t: t, now: noon, owners: map[string][]telemetry.Owner{}}
+	n.s = New(Options{Node: "node-1", Interval: time.Second, Devices: n, Owners: n, Attribute: attribute, Sink: n,
+		Logger: slog.New(slog.NewTextHandler(&n.log, nil))})
+	return n
+}
+
+// tick lets the time pass, sets device GPU-0 to the utilization and takes a sample. It returns the batches that came of it.
+func (n *node) tick(after time.Duration, utilization float64) []telemetry.Batch {
+	n.readings = []telemetry.Reading{{Device: telemetry.Device{UUID: "GPU-0"},
+		Values: telemetry.Values{telemetry.UtilizationMean: utilization, telemetry.MemoryUsed: utilization * 1000}}}
+	return n.tickAsIs(after)
+}
+
+func (n *node) tickAsIs(after time.Duration) []telemetry.Batch {
+	n.now = n.now.Add(after)
+	n.batches = nil
+	n.s.Tick(n.t.Context(), n.now)
+	return n.batches
+}
+
+func TestEverySampleIsABatchAtFirst(t *testing.T) {
+	n := newNode(t)
+	for i := range 3 {
+		got := n.tick(time.Second, 0.5)
+		if len(got) != 1 {
+			t.Fatalf("%d batches after sample %d; want 1", len(got), i)
+		}
+		want := telemetry.Batch{Node: "node-1", Start: n.now.Add(-time.Second), End: n.now, OwnersKnown: true,
+			Readings: []telemetry.Reading{{Device: telemetry.Device{UUID: "GPU-0"}, Values: telemetry.Values{
+				telemetry.UtilizationMean: 0.5, telemetry.UtilizationMax: 0.5, telemetry.MemoryUsed: 500}}}}
+		if d := cmp.Diff(want, got[0]); d != "" {
+			t.Errorf("(-want +got)\n%s", d)
+		}
+	}
+}
+
+func TestLongerWindowHoldsMeanMaxAndLast(t *testing.T) {
+	n := newNode(t)
+	n.tick(time.Second, 1)
+	n.s.SetReportInterval(4 * time.Second)
+	for _, u := range []float64{0.25, 1, 0.5} {
+		if got := n.tick(time.Second, u); got != nil {
+			t.Fatalf("a batch came early: %v", got)
+		}
+	}
+	got := n.tick(time.Second, 0.75)
+	if len(got) != 1 || got[0].End.Sub(got[0].Start) != 4*time.Second {
+		t.Fatalf("batches = %v; want one of 4 s", got)
+	}
+	want := telemetry.Values{telemetry.UtilizationMean: 0.625, telemetry.UtilizationMax: 1, telemetry.MemoryUsed: 750}
+	if d := cmp.Diff(want, got[0].Readings[0].Values); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
+func TestReportIntervalStaysWithinBounds(t *testing.T) {
+	n := newNode(t)
+	n.s.SetReportInterval(time.Millisecond)
+	n.tick(time.Second, 1)
+	if got := n.tick(time.Second, 1); len(got) != 1 {
+		t.Error("an interval below the sampling interval stopped the reports")
+	}
+	n.s.SetReportInterval(50 * 24 * time.Hour)
+	batches := 0
+	for range 61 {
+		batches += len(n.tick(time.Second, 1))
+	}
+	if batches != 1 {
+		t.Errorf("%d batches in a minute; want 1", batches)
+	}
+}
+
+func TestUtilizationThatWasNotMeasuredIsAbsent(t *testing.T) {
+	n := newNode(t)
+	n.readings = []telemetry.Reading{{Device: telemetry.Device{UUID: "GPU-0"}, Values: telemetry.Values{telemetry.MemoryUsed: 7}}}
+	got := n.tickAsIs(time.Second)
+	if d := cmp.Diff(telemetry.Values{telemetry.MemoryUsed: 7}, got[0].Readings[0].Values); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
+func TestNodeWithoutReadingsStillReportsWhy(t *testing.T) {
+	n := newNode(t)
+	n.problems = []string{"nvml: library not found"}
+	got := n.tickAsIs(time.Second)
+	if len(got) != 1 || len(got[0].Readings) != 0 || len(got[0].Problems) != 1 {
+		t.Errorf("batches = %+v; want one with the problem alone", got)
+	}
+}
+
+func TestDeviceThatChangesHandsEndsTheWindow(t *testing.T) {
+	n := newNode(t)
+	n.owners = map[string][]telemetry.Owner{"GPU-0": {anna}}
+	n.tick(time.Second, 0)
+	n.s.SetReportInterval(10 * time.Second)
+	n.tick(time.Second, 0.2)
+	n.tick(time.Second, 0.4)
+	n.owners = map[string][]telemetry.Owner{"GPU-0": {bert}}
+	got := n.tick(time.Second, 1)
+	if len(got) != 1 || got[0].End.Sub(got[0].Start) != 2*time.Second {
+		t.Fatalf("batches = %v; want one that ends with anna's last sample", got)
+	}
+	usage := got[0].Usages[0]
+	if mean := usage.Values[telemetry.UtilizationMean]; usage.Owner != anna || mean < 0.299 || mean > 0.301 {
+		t.Errorf("usage = %+v; want anna's 0.3", usage)
+	}
+	var rest []telemetry.Batch
+	for rest == nil {
+		rest = n.tick(time.Second, 1)
+	}
+	if u := rest[0].Usages[0]; u.Owner != bert || u.Values[telemetry.UtilizationMean] != 1 || !rest[0].Start.Equal(got[0].End) {
+		t.Errorf("batch = %+v; want bert's 1 from where anna's ended", rest[0])
+	}
+}
+
+func TestOneUnansweredQuestionIsForgivenTwoMeanUnknown(t *testing.T) {
+	n := newNode(t)
+	n.owners = map[string][]telemetry.Owner{"GPU-0": {anna}}
+	n.tick(time.Second, 0.5)
+	n.noAnswer = errors.New("gone")
+	if got := n.tick(time.Second, 0.5); !got[0].OwnersKnown || len(got[0].Usages) != 1 || len(got[0].Problems) != 1 {
+		t.Errorf("batch = %+v; want the owners of the tick before, and the problem", got[0])
+	}
+	if n.s.Status().OwnersKnown {
+		t.Error("status says that the kubelet answered")
+	}
+	for range 2 {
+		if got := n.tick(time.Second, 0.5); got[0].OwnersKnown || got[0].Usages != nil || len(got[0].Readings) != 1 {
+			t.Errorf("batch = %+v; want readings, no usages, owners not known", got[0])
+		}
+	}
+	n.noAnswer = nil
+	if got := n.tick(time.Second, 0.5); !got[0].OwnersKnown || len(got[0].Usages) != 1 {
+		t.Errorf("batch = %+v; want the owner back", got[0])
+	}
+}
+
+func TestKubeletThatNeverAnsweredMeansUnknown(t *testing.T) {
+	n := newNode(t)
+	n.noAnswer = errors.New("no socket")
+	if got := n.tick(time.Second, 0.5); got[0].OwnersKnown || got[0].Problems[0] != "kubelet: no socket" {
+		t.Errorf("batch = %+v; want owners not known", got[0])
+	}
+	n.noAnswer, n.owners = nil, nil
+	if got := n.tick(time.Second, 0.5); !got[0].OwnersKnown {
+		t.Errorf("batch = %+v; want owners known: there are none", got[0])
+	}
+}
+
+func TestTimeWithoutSamplesIsNobodys(t *testing.T) {
+	n := newNode(t)
+	n.tick(time.Second, 0)
+	n.s.SetReportInterval(10 * time.Second)
+	n.tick(time.Second, 0.5)
+	before := n.now
+	got := n.tick(time.Minute, 1)
+	if len(got) != 1 || !got[0].End.Equal(before) {
+		t.Fatalf("batches = %v; want the window to end with the last sample before the pause", got)
+	}
+	n.s.SetReportInterval(time.Second)
+	if got = n.tick(time.Second, 1); !got[0].Start.Equal(n.now.Add(-2*time.Second)) || !got[0].End.Equal(n.now) {
+		t.Errorf("window [%v, %v); want it to begin an interval before the first sample after the pause", got[0].Start, got[0].End)
+	}
+}
+
+func TestProblemsOfABatchAreBoundedAndNotRepeated(t *testing.T) {
+	n := newNode(t)
+	for i := range 100 {
+		n.problems = append(n.problems, fmt.Sprintf("p%d", i), fmt.Sprintf("p%d", i))
+	}
+	got := n.tickAsIs(time.Second)[0].Problems
+	if len(got) != maxProblems+1 || got[1] != "p1" || !strings.HasPrefix(got[maxProblems], "and ") {
+		t.Errorf("%d problems: %q", len(got), got)
+	}
+}
+
+func TestProblemIsLoggedWhenItComesAndWhenItIsOver(t *testing.T) {
+	n := newNode(t)
+	for i := range 120 {
+		n.problems = nil
+		if i%2 == 0 && i < 40 {
+			n.problems = []string{"device 1: lost"}
+		}
+		n.tickAsIs(time.Second)
+	}
+	if got := n.log.String(); strings.Count(got, "level=WARN") != 1 || strings.Count(got, "problem is over") != 1 {
+		t.Errorf("log:\n%s", got)
+	}
+}
+
+func TestRunTicksEachIntervalAndHandsOverTheRestAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		n.readings = []telemetry.Reading{{Device: telemetry.Device{UUID: "GPU-0"}}}
+		n.s.SetReportInterval(10 * time.Second)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { n.s.Run(ctx); close(done) }()
+		time.Sleep(12*time.Second + 500*time.Millisecond)
+		if got := n.s.Status(); got.Ticks != 13 || time.Since(got.Began) != 500*time.Millisecond {
+			t.Errorf("status = %+v; want 13 ticks, the last half a second ago", got)
+		}
+		cancel()
+		<-done
+		if len(n.batches) != 2 || n.batches[1].Start != n.batches[0].End || n.batches[1].End.Sub(n.batches[0].Start) != 13*time.Second {
+			t.Errorf("batches = %v; want two that cover all 13 samples", n.batches)
+		}
+	})
+}
