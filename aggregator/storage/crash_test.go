@@ -1,0 +1,188 @@
+package storage
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The helper process appends batches for ever and prints the sequence of each one whose append returned.
+const helperDir = "FORETIDE_STORAGE_HELPER_DIR"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(helperDir); dir != "" {
+		fmt.Println(appendForEver(dir))
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+func appendForEver(dir string) error {
+	s, err := Open(Options{Dir: dir, Now: func() time.Time { return start }})
+	if err != nil {
+		return err
+	}
+	for i := uint64(1); ; i++ {
+		// Every fifth batch comes late, through the TSDB's separate log for such samples.
+		end := start.Add(-20*time.Minute + time.Duration(i)*10*time.Millisecond)
+		if i%5 == 0 {
+			end = end.Add(-20 * time.Minute)
+		}
+		b := batch(i, end)
+		if err := s.AppendBatch(context.Background(), b); err != nil {
+			return err
+		}
+		if err := s.AppendDemand(context.Background(), bert, end, float64(i), 1); err != nil {
+			return err
+		}
+		if _, err := fmt.Println(i); err != nil {
+			return err
+		}
+	}
+}
+
+func TestAcknowledgedSamplesSurviveSIGKILL(t *testing.T) {
+	for _, kills := range []int{1, 700, 2000} {
+		t.Run(fmt.Sprintf("after %d", kills), func(t *testing.T) {
+			dir := t.TempDir()
+			acknowledged := runHelperAndKill(t, dir, kills)
+			s := open(t, dir, start)
+			got := map[uint64]bool{}
+			count := 0
+			for _, points := range raw(t, s, "foretide_pod_utilization_ratio") {
+				for _, p := range points {
+					count++
+					late := p.Time.Before(start.Add(-20 * time.Minute))
+					offset := p.Time.Sub(start.Add(-20 * time.Minute))
+					if late {
+						offset += 20 * time.Minute
+					}
+					got[uint64(offset/(10*time.Millisecond))] = true
+				}
+			}
+			for _, sequence := range acknowledged {
+				if !got[sequence] {
+					t.Errorf("batch %d was acknowledged and is gone", sequence)
+				}
+			}
+			if count != len(got) {
+				t.Errorf("%d samples for %d batches: some are doubled", count, len(got))
+			}
+			demands := 0
+			if err := s.eachDemand(t.Context(), bert, 0, start.UnixMilli(), func(int64, float64) { demands++ }); err != nil {
+				t.Fatal(err)
+			}
+			if demands < len(acknowledged) {
+				t.Errorf("%d demands for %d acknowledged", demands, len(acknowledged))
+			}
+			t.Logf("%d acknowledged, %d found", len(acknowledged), len(got))
+		})
+	}
+}
+
+// runHelperAndKill returns the sequences acknowledged before the kill, which comes after so many.
+func runHelperAndKill(t *testing.T, dir string, after int) []uint64 {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), helperDir+"="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var acknowledged []uint64
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		n, err := strconv.ParseUint(lines.Text(), 10, 64)
+		if err != nil {
+			_ = cmd.Process.Kill()
+			t.Fatalf("helper says %q", lines.Text())
+		}
+		acknowledged = append(acknowledged, n)
+		if len(acknowledged) == after {
+			if err := cmd.Process.Kill(); err != nil { // SIGKILL
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Fatal("helper ended by itself")
+	}
+	return acknowledged
+}
+
+func TestDamagedEndOfTheLogIsRepairedAndReported(t *testing.T) {
+	dir := t.TempDir()
+	runHelperAndKill(t, dir, 500)
+	segments, err := filepath.Glob(filepath.Join(dir, "raw", "wal", "0*"))
+	if err != nil || len(segments) == 0 {
+		t.Fatalf("segments %v, %v", segments, err)
+	}
+	last := slices.Max(segments)
+	content, err := os.ReadFile(last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := len(bytes.TrimRight(content, "\x00"))
+	for i := end - 40; i < end; i++ { // what a lost page cache leaves of the last record
+		content[i] ^= 0xff
+	}
+	if err := os.WriteFile(last, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	var log bytes.Buffer
+	registry := prometheus.NewRegistry()
+	s, err := Open(Options{Dir: dir, Logger: slog.New(slog.NewTextHandler(&log, nil)), Registerer: registry,
+		Now: func() time.Time { return start }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	found := 0
+	for _, points := range raw(t, s, "foretide_pod_utilization_ratio") {
+		found += len(points)
+	}
+	if found < 300 {
+		t.Errorf("%d samples found: only the end of 500 was damaged", found)
+	}
+	if !strings.Contains(log.String(), `msg="write-ahead log was damaged`) {
+		t.Errorf("log does not report the repair:\n%s", log.String())
+	}
+	if got := repaired(t, registry); got["raw"] != 1 || got["workload"] != 0 {
+		t.Errorf("foretide_aggregator_storage_repaired is %v, want raw 1, workload 0", got)
+	}
+	if err := s.AppendBatch(t.Context(), batch(1, start)); err != nil {
+		t.Errorf("append after the repair: %v", err)
+	}
+}
+
+func repaired(t *testing.T, g prometheus.Gatherer) map[string]float64 {
+	t.Helper()
+	families, err := g.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]float64{}
+	for _, f := range families {
+		if f.GetName() == "foretide_aggregator_storage_repaired" {
+			for _, m := range f.GetMetric() {
+				out[m.GetLabel()[0].GetValue()] = m.GetGauge().GetValue()
+			}
+		}
+	}
+	return out
+}

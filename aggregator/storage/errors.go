@@ -1,0 +1,40 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrRefused marks data that will never be taken, however often it is sent. Any other error of an append is transient.
+var ErrRefused = errors.New("refused")
+
+// ErrClosed is returned by every call after Close.
+var ErrClosed = errors.New("storage is closed")
+
+// Classes of refusals.
+const (
+	ClassTooOld  = "too_old"
+	ClassFuture  = "future"
+	ClassInvalid = "invalid"
+)
+
+// RefusedError says why data was refused. errors.Is(err, ErrRefused) holds for it.
+type RefusedError struct {
+	// Class is one of the Class constants: few and fixed, fit for a metric label.
+	Class string
+	// Reason names what was wrong, the value and what is allowed.
+	Reason string
+}
+
+// Error returns the reason.
+func (e *RefusedError) Error() string { return "refused: " + e.Reason }
+
+// Is makes errors.Is(err, ErrRefused) true.
+func (e *RefusedError) Is(target error) bool { return target == ErrRefused }
+
+// Refusal returns class and reason. A caller that does not know this package can ask for this method with errors.As.
+func (e *RefusedError) Refusal() (class, reason string) { return e.Class, e.Reason }
+
+func refuse(class, format string, args ...any) error {
+	return &RefusedError{Class: class, Reason: fmt.Sprintf(format, args...)}
+}

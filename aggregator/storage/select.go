@@ -1,0 +1,85 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+)
+
+// maxGridSteps bounds what one call of Demand may allocate: 90 days of 10 s steps are 777,600.
+const maxGridSteps = 1 << 20
+
+// Demand returns the demand history of a workload in GPU units on a regular grid: from and to are rounded down to whole steps
+// since the Unix epoch, and value i is the mean of what was recorded for the interval of one step that starts at
+// from + i × step, that is of the samples stamped after its start and up to its end. NaN means nothing is known of that step;
+// a workload nobody has heard of is all NaN.
+func (s *Store) Demand(ctx context.Context, workload Workload, from, to time.Time, step time.Duration) ([]float64, error) {
+	done, err := s.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if err := workload.check(); err != nil {
+		return nil, err
+	}
+	if step < time.Second || step%time.Millisecond != 0 {
+		return nil, fmt.Errorf("step is %v: it must be at least 1s, in whole milliseconds", step)
+	}
+	width := step.Milliseconds()
+	first, last := floorTo(from.UnixMilli(), width), floorTo(to.UnixMilli(), width)
+	n := (last - first) / width
+	if n <= 0 || n > maxGridSteps {
+		return nil, fmt.Errorf("range [%s, %s) in steps of %v has %d steps: between 1 and %d are allowed",
+			from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339), step, n, maxGridSteps)
+	}
+	sums, counts := make([]float64, n), make([]int, n)
+	err = s.eachDemand(ctx, workload, first+1, last, func(t int64, v float64) {
+		i := (t - first - 1) / width
+		sums[i] += v
+		counts[i]++
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i, c := range counts {
+		if c == 0 {
+			sums[i] = math.NaN()
+		} else {
+			sums[i] /= float64(c)
+		}
+	}
+	return sums, nil
+}
+
+// eachDemand calls f for every sample of the workload's demand within [first, last] milliseconds, oldest first.
+func (s *Store) eachDemand(ctx context.Context, workload Workload, first, last int64, f func(t int64, v float64)) error {
+	q, err := s.workload.db.Querier(first, last)
+	if err != nil {
+		return fmt.Errorf("read tier %s: %w", s.workload.name, err)
+	}
+	defer func() { _ = q.Close() }()
+	set := q.Select(ctx, false, nil, workload.matchers(demandSeries)...)
+	for set.Next() {
+		samples := set.At().Iterator(nil)
+		for samples.Next() == chunkenc.ValFloat {
+			if t, v := samples.At(); t >= first && t <= last {
+				f(t, v)
+			}
+		}
+		if err := samples.Err(); err != nil {
+			return fmt.Errorf("read demand of %v: %w", workload, err)
+		}
+	}
+	if err := set.Err(); err != nil {
+		return fmt.Errorf("read demand of %v: %w", workload, err)
+	}
+	return nil
+}
+
+// floorTo rounds down to a multiple of width, also below zero.
+func floorTo(v, width int64) int64 {
+	return v - ((v%width)+width)%width
+}
