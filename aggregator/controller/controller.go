@@ -1,0 +1,247 @@
+// Package controller carries out policies: each sync interval it reads a policy's scale target, asks the Evaluator for a
+// decision, applies it where the strategy allows that, and writes down what it saw and why.
+//
+//	policy ─► target ─► Evaluator (loads, history ─► forecast ─► scaling) ─► scale subresource (auto only)
+//	                                                                     └─► status, events, Observer
+//
+// The Evaluator knows no API server; the Reconciler does nothing else.
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/foretide/foretide/aggregator/scaling"
+	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
+)
+
+// Defaults of Options.
+const (
+	DefaultSyncInterval = 2 * time.Second
+	DefaultWorkers      = 4
+)
+
+// syncTimeout bounds one sync of one policy, so that an API server that does not answer keeps no worker for ever.
+const syncTimeout = 30 * time.Second
+
+// Options is what a Reconciler needs.
+type Options struct {
+	Client    client.Client
+	Events    events.EventRecorder
+	Targets   Targets
+	Evaluator *Evaluator
+	// Observer is shown every evaluation; nil means nobody looks.
+	Observer Observer
+	Logger   *slog.Logger
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// SyncInterval is the time from one look at a policy to the next; 0 means DefaultSyncInterval.
+	SyncInterval time.Duration
+	// Workers is how many policies are looked at at once; 0 means DefaultWorkers.
+	Workers int
+}
+
+// Reconciler keeps scale targets at what their policies decide.
+type Reconciler struct {
+	Options
+
+	mu       sync.Mutex
+	policies map[types.NamespacedName]types.UID // that have something remembered
+}
+
+// New checks the options and fills in defaults.
+func New(opts Options) (*Reconciler, error) {
+	if opts.Client == nil || opts.Events == nil || opts.Targets == nil || opts.Evaluator == nil || opts.Logger == nil {
+		return nil, errors.New("controller: Options.Client, Events, Targets, Evaluator and Logger are all needed")
+	}
+	if opts.SyncInterval < 0 || opts.Workers < 0 {
+		return nil, fmt.Errorf("controller: SyncInterval is %v and Workers is %d, neither may be negative", opts.SyncInterval, opts.Workers)
+	}
+	if opts.SyncInterval == 0 {
+		opts.SyncInterval = DefaultSyncInterval
+	}
+	if opts.Workers == 0 {
+		opts.Workers = DefaultWorkers
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Observer == nil {
+		opts.Observer = nobody{}
+	}
+	return &Reconciler{Options: opts, policies: make(map[types.NamespacedName]types.UID)}, nil
+}
+
+// Name is the controller's name in logs, events and metrics.
+func (r *Reconciler) Name() string { return "policy" }
+
+// Register adds the controller to a manager whose scheme knows the policy. It acts only where the manager is the leader.
+func (r *Reconciler) Register(ctx context.Context, mgr manager.Manager) error {
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.AdvancedHorizontalPodAutoscaler{}, targetIndex, indexTarget); err != nil {
+		return fmt.Errorf("index policies by target: %w", err)
+	}
+	return builder.ControllerManagedBy(mgr).
+		Named(r.Name()).
+		// A status written here is no reason to look again.
+		For(&v1alpha1.AdvancedHorizontalPodAutoscaler{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers, ReconciliationTimeout: syncTimeout}).
+		Complete(r)
+}
+
+// Reconcile looks at one policy once. What goes wrong is written into the policy's status and tried again at the next sync,
+// never sooner and never later: a backoff would leave a policy alone for minutes after an API server was away.
+func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	start := r.Now()
+	policy := &v1alpha1.AdvancedHorizontalPodAutoscaler{}
+	err := r.Client.Get(ctx, req.NamespacedName, policy)
+	if apierrors.IsNotFound(err) || err == nil && !policy.DeletionTimestamp.IsZero() {
+		r.forget(req.NamespacedName) // A policy that goes away scales nothing.
+		return reconcile.Result{}, nil
+	}
+	if err != nil {
+		return reconcile.Result{}, fmt.Errorf("get policy: %w", err)
+	}
+	r.remember(req.NamespacedName, policy.UID)
+	policy = policy.DeepCopy()
+	policy.Spec.Default()
+
+	evaluation, act := r.sync(ctx, policy, start)
+	evaluation.Took = r.Now().Sub(start)
+	r.Observer.Observed(evaluation)
+
+	before := policy.DeepCopy()
+	report(&policy.Status, policy.Generation, evaluation, act)
+	r.tell(before, policy, evaluation, act)
+	if err := r.write(ctx, before, policy); err != nil {
+		r.Logger.Warn("status not written", "policy", req.NamespacedName, "err", err)
+	}
+	return reconcile.Result{RequeueAfter: max(r.SyncInterval-r.Now().Sub(start), time.Millisecond)}, nil
+}
+
+// action is what became of a decision.
+type action struct {
+	// able is the condition AbleToScale.
+	able State
+	note Note
+	// scaled is true when the target was set; from and to are its replicas then.
+	scaled   bool
+	from, to int32
+}
+
+// sync reads, evaluates and applies.
+func (r *Reconciler) sync(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) (Evaluation, action) {
+	ref := policy.Spec.ScaleTargetRef
+	target, err := r.Targets.Target(ctx, policy.Namespace, ref)
+	if err != nil {
+		evaluation := describe(policy, now)
+		evaluation.Problem = Note{"FailedGetScale", err.Error()}
+		if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
+			evaluation.Problem = Note{"TargetNotFound", fmt.Sprintf("%s %s %q is not in namespace %q", ref.APIVersion, ref.Kind, ref.Name, policy.Namespace)}
+			r.Evaluator.Forget(policy.UID) // Should it come back, it may come back with any number of replicas.
+		}
+		return evaluation, action{able: False, note: evaluation.Problem}
+	}
+	evaluation := r.Evaluator.Evaluate(ctx, policy, target, now)
+	return evaluation, r.apply(ctx, policy, target, *evaluation.Decision)
+}
+
+// apply sets the target to what was decided, where the strategy allows it and it is not there yet.
+func (r *Reconciler) apply(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, target Target, decision scaling.Decision) action {
+	if policy.Spec.ScaleStrategy != v1alpha1.StrategyAuto {
+		return action{able: True, note: Note{"ObserverStrategy", "the strategy is observer: decisions are shown and not applied"}}
+	}
+	ready := action{able: True, note: Note{"ReadyForNewScale", "the target can be read and set"}}
+	older, err := r.olderPolicy(ctx, policy)
+	switch {
+	case err != nil:
+		return action{able: Unknown, note: Note{"FailedListPolicies", err.Error()}}
+	case older != "":
+		return action{able: False, note: Note{"TargetConflict", fmt.Sprintf("policy %q is older and scales the same target: this one scales nothing", older)}}
+	case decision.Replicas == target.Replicas:
+		return ready
+	}
+	err = r.Targets.Scale(ctx, policy.Namespace, policy.Spec.ScaleTargetRef, decision.Replicas, target.Version)
+	switch {
+	case apierrors.IsConflict(err):
+		return ready // It changed meanwhile: the next sync decides on what it is by then.
+	case err != nil:
+		return action{able: False, note: Note{"FailedUpdateScale", err.Error()}}
+	}
+	return action{
+		able: True, scaled: true, from: target.Replicas, to: decision.Replicas,
+		note: Note{"SucceededRescale", fmt.Sprintf("scaled from %d to %d", target.Replicas, decision.Replicas)},
+	}
+}
+
+// write patches the status when something visible in it changed.
+func (r *Reconciler) write(ctx context.Context, before, after *v1alpha1.AdvancedHorizontalPodAutoscaler) error {
+	if sameToTheEye(before.Status, after.Status) {
+		return nil
+	}
+	return client.IgnoreNotFound(r.Client.Status().Patch(ctx, after, client.MergeFrom(before)))
+}
+
+// tell records events: each rescale, and each condition that turned False or is False for another reason than before.
+func (r *Reconciler) tell(before, after *v1alpha1.AdvancedHorizontalPodAutoscaler, evaluation Evaluation, act action) {
+	if act.scaled {
+		ref := after.Spec.ScaleTargetRef
+		r.Events.Eventf(after, nil, corev1.EventTypeNormal, "SuccessfulRescale", "Rescale", "%s %s from %d to %d: %s",
+			ref.Kind, ref.Name, act.from, act.to, evaluation.Decision.Message)
+		r.Logger.Info("scaled", "policy", client.ObjectKeyFromObject(after), "kind", ref.Kind, "target", ref.Name,
+			"from", act.from, "to", act.to, "reason", evaluation.Decision.Reason)
+	}
+	for _, kind := range []string{v1alpha1.ConditionAbleToScale, v1alpha1.ConditionDataFresh} {
+		is := meta.FindStatusCondition(after.Status.Conditions, kind)
+		was := meta.FindStatusCondition(before.Status.Conditions, kind)
+		if is == nil || string(is.Status) != string(False) || was != nil && was.Status == is.Status && was.Reason == is.Reason {
+			continue
+		}
+		reason := is.Reason
+		if reason == "FailedUpdateScale" {
+			reason = "FailedRescale" // The HorizontalPodAutoscaler's word for this event.
+		}
+		r.Events.Eventf(after, nil, corev1.EventTypeWarning, reason, "Evaluate", "%s", is.Message)
+		r.Logger.Warn("policy cannot be followed", "policy", client.ObjectKeyFromObject(after), "reason", reason, "message", is.Message)
+	}
+}
+
+func (r *Reconciler) remember(name types.NamespacedName, uid types.UID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if old, ok := r.policies[name]; ok && old != uid {
+		r.Evaluator.Forget(old)
+	}
+	r.policies[name] = uid
+}
+
+func (r *Reconciler) forget(name types.NamespacedName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if uid, ok := r.policies[name]; ok {
+		r.Evaluator.Forget(uid)
+		delete(r.policies, name)
+	}
+	r.Observer.Forgotten(name.Namespace, name.Name)
+}
+
+// nobody is the Observer where none is given.
+type nobody struct{}
+
+func (nobody) Observed(Evaluation)      {}
+func (nobody) Forgotten(string, string) {}

@@ -1,0 +1,125 @@
+package controller
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/foretide/foretide/aggregator/scaling"
+	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
+)
+
+// Evaluator makes the decision for a policy from what its pods do, what its workload did, and the time. It asks no API server
+// and changes nothing, so the same code runs without a cluster. It is safe for concurrent use, one call at a time for a policy.
+type Evaluator struct {
+	loads     Loads
+	forecasts *forecasts
+
+	mu      sync.Mutex
+	windows map[types.UID]*window
+}
+
+// window is a policy's memory of its own recommendations, for the target they were made for.
+type window struct {
+	target v1alpha1.ScaleTargetRef
+	scaling.Window
+}
+
+// NewEvaluator returns an Evaluator over the loads and the history given.
+func NewEvaluator(loads Loads, history History) *Evaluator {
+	return &Evaluator{loads: loads, forecasts: newForecasts(history), windows: make(map[types.UID]*window)}
+}
+
+// Evaluate decides what a policy wants for its target as it was read. The policy's defaults must be filled in.
+func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, target Target, now time.Time) Evaluation {
+	out := describe(policy, now)
+	out.Workload, out.Current = target.Workload, &target.Replicas
+
+	pods, fresh := e.observe(target, now)
+	out.Data = fresh
+	out.Forecast = e.forecasts.predict(ctx, target.Workload, *policy.Spec.Prediction.Quantile, out.Lead, now)
+
+	decision := scaling.Decide(
+		scaling.Policy{
+			TargetPercent:     out.TargetPercent,
+			MinReplicas:       out.Min,
+			MaxReplicas:       out.Max,
+			Tolerance:         scaling.DefaultTolerance,
+			DownStabilization: seconds(*policy.Spec.StabilizationWindowSeconds),
+		},
+		scaling.Inputs{
+			Current:    target.Replicas,
+			Pods:       pods,
+			GPUsPerPod: gpusPerPod(target.Pods),
+			Forecast:   scaling.Demand{PeakGPUs: out.Forecast.PeakGPUs, OK: out.Forecast.Acts, Why: out.Forecast.Note.Message},
+		},
+		&e.window(policy).Window, now)
+	out.Decision = &decision
+	return out
+}
+
+// Forget drops what is remembered for a policy: the next evaluation starts from the replicas it finds.
+func (e *Evaluator) Forget(policy types.UID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.windows, policy)
+}
+
+// window returns the policy's memory, a new one when the policy was pointed at another target.
+func (e *Evaluator) window(policy *v1alpha1.AdvancedHorizontalPodAutoscaler) *window {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	w, ok := e.windows[policy.UID]
+	if !ok || w.target != policy.Spec.ScaleTargetRef {
+		w = &window{target: policy.Spec.ScaleTargetRef}
+		e.windows[policy.UID] = w
+	}
+	return w
+}
+
+// describe begins an evaluation with what the policy itself says.
+func describe(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) Evaluation {
+	spec := policy.Spec
+	return Evaluation{
+		Namespace:     policy.Namespace,
+		Name:          policy.Name,
+		UID:           policy.UID,
+		At:            now,
+		Strategy:      spec.ScaleStrategy,
+		TargetPercent: targetPercent(spec),
+		Min:           *spec.MinReplicas,
+		Max:           spec.MaxReplicas,
+		Lead:          seconds(*spec.Prediction.ScaleUpForward),
+		Quantile:      float64(*spec.Prediction.Quantile) / 100,
+		Workload:      Workload{policy.Namespace, spec.ScaleTargetRef.Kind, spec.ScaleTargetRef.Name},
+	}
+}
+
+// targetPercent is the target of the policy's one metric; 0, which no decision follows, when it has none.
+func targetPercent(spec v1alpha1.AdvancedHorizontalPodAutoscalerSpec) int32 {
+	if len(spec.Metrics) == 0 {
+		return 0
+	}
+	return spec.Metrics[0].Resource.Target.AverageUtilization
+}
+
+// gpusPerPod is what a new replica will hold: what the ready pods ask for, mean over them, or the unready ones where none is
+// ready; 0 when no pod asks for any.
+func gpusPerPod(pods []Pod) float64 {
+	for _, state := range []scaling.PodState{scaling.Ready, scaling.Unready} {
+		sum, n := 0.0, 0
+		for _, pod := range pods {
+			if pod.State == state && pod.GPUs > 0 {
+				sum, n = sum+pod.GPUs, n+1
+			}
+		}
+		if n > 0 {
+			return sum / float64(n)
+		}
+	}
+	return 0
+}
+
+func seconds(n int32) time.Duration { return time.Duration(n) * time.Second }

@@ -1,0 +1,173 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/foretide/foretide/aggregator/forecast"
+)
+
+// What a forecast is made of and for.
+const (
+	// step is the workload tier's own.
+	step = time.Minute
+	// horizonSteps is a day of minutes.
+	horizonSteps = 1440
+	// historyLength is how far back the demand is read: four weeks show what a weekday does.
+	historyLength = 28 * 24 * time.Hour
+	// actsAfter is how much known history the proactive half needs. Less than a day cannot tell the hour of the day from the
+	// trend of the moment.
+	actsAfter = 24 * time.Hour
+	// settle is how long after the full minute its demand is in the history.
+	settle = 5 * time.Second
+	// keep is how long a forecast that nobody asks for is kept.
+	keep = 10 * time.Minute
+)
+
+// levels are the quantiles of every forecast; a policy's own is added.
+func levels(own float64) []float64 {
+	all := []float64{0.5, 0.8, 0.9, 0.95, 0.99}
+	if !slices.Contains(all, own) {
+		all = append(all, own)
+		slices.Sort(all)
+	}
+	return all
+}
+
+// forecasts makes one forecast a minute for each workload and quantile, however often it is asked.
+type forecasts struct {
+	history History
+
+	mu     sync.Mutex
+	minute time.Time // of the last clean-up
+	made   map[forecastKey]*made
+}
+
+type forecastKey struct {
+	workload Workload
+	percent  int32
+}
+
+type made struct {
+	mu       sync.Mutex
+	end      time.Time // of the history it was made from
+	forecast forecast.Forecast
+	err      error
+}
+
+func newForecasts(history History) *forecasts {
+	return &forecasts{history: history, made: make(map[forecastKey]*made)}
+}
+
+// predict returns the forecast of a workload and its peak from now until lead and one step ahead.
+func (f *forecasts) predict(ctx context.Context, workload Workload, percent int32, lead time.Duration, now time.Time) Prediction {
+	level := float64(percent) / 100
+	made, err := f.get(ctx, forecastKey{workload, percent}, now.Add(-settle).Truncate(step))
+	if err != nil {
+		return Prediction{Note: explain(err)}
+	}
+	out := Prediction{Forecast: &made}
+	until := now.Add(lead + step)
+	out.PeakGPUs, out.HasPeak = made.Peak(level, now, until)
+	for _, l := range made.Levels {
+		if peak, ok := made.Peak(l, now, until); ok {
+			out.Peaks = append(out.Peaks, Peak{Quantile: l, GPUs: peak})
+		}
+	}
+	switch {
+	case made.History < actsAfter:
+		out.Note = Note{"LearningDailyPattern", fmt.Sprintf("%s of the needed %s of history are known: the forecast (%s) is shown and does not act",
+			known(made.History), known(actsAfter), made.Method)}
+	case !out.HasPeak:
+		out.Note = Note{"OutsideHorizon", fmt.Sprintf("the forecast does not reach %v ahead", lead)}
+	default:
+		out.Acts = true
+		out.Note = Note{"ForecastReady", fmt.Sprintf("%s from %s of history, period %s", made.Method, known(made.History), period(made.Period))}
+	}
+	return out
+}
+
+// get returns the forecast made from the history that ends at end, making it when it is not there yet.
+func (f *forecasts) get(ctx context.Context, key forecastKey, end time.Time) (forecast.Forecast, error) {
+	f.mu.Lock()
+	f.forget(end)
+	m, ok := f.made[key]
+	if !ok {
+		m = &made{}
+		f.made[key] = m
+	}
+	f.mu.Unlock()
+
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.end.Equal(end) {
+		m.forecast, m.err = f.make(ctx, key, end)
+		m.end = end
+		if ctx.Err() != nil { // The next caller has its own time to try.
+			m.end = time.Time{}
+		}
+	}
+	return m.forecast, m.err
+}
+
+// forget drops, once a minute, what was last asked for long ago. f.mu is held.
+func (f *forecasts) forget(end time.Time) {
+	if f.minute.Equal(end) {
+		return
+	}
+	f.minute = end
+	for key, m := range f.made {
+		if !m.mu.TryLock() { // Being made right now.
+			continue
+		}
+		if end.Sub(m.end) > keep {
+			delete(f.made, key)
+		}
+		m.mu.Unlock()
+	}
+}
+
+func (f *forecasts) make(ctx context.Context, key forecastKey, end time.Time) (forecast.Forecast, error) {
+	values, err := f.history.Demand(ctx, key.workload, end.Add(-historyLength), end, step)
+	if err != nil {
+		return forecast.Forecast{}, historyError{err}
+	}
+	return forecast.Predict(forecast.Series{End: end, Step: step, Values: values}, horizonSteps, levels(float64(key.percent)/100))
+}
+
+// historyError is a history that could not be read.
+type historyError struct{ error }
+
+func (e historyError) Unwrap() error { return e.error }
+
+func explain(err error) Note {
+	var unread historyError
+	switch {
+	case errors.Is(err, forecast.ErrShortHistory):
+		return Note{"InsufficientHistory", err.Error()}
+	case errors.Is(err, forecast.ErrStaleHistory):
+		return Note{"StaleHistory", err.Error()}
+	case errors.As(err, &unread):
+		return Note{"HistoryUnavailable", err.Error()}
+	}
+	return Note{"ForecastFailed", err.Error()}
+}
+
+// known writes how much history there is: full hours once there is one, so that a message does not change each minute.
+func known(d time.Duration) string {
+	if d >= time.Hour {
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	}
+	return fmt.Sprintf("%dm", int(d.Minutes()))
+}
+
+func period(d time.Duration) string {
+	if d <= 0 {
+		return "none"
+	}
+	return known(d)
+}

@@ -1,0 +1,73 @@
+package controller
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/foretide/foretide/aggregator/scaling"
+)
+
+// telemetryGrace is how long a pod may be ready before its missing telemetry is called a problem: its node's next batch may be
+// on the way. The decision does not wait for it, it takes the load as unknown from the first moment.
+const telemetryGrace = 15 * time.Second
+
+// namedPods is how many pods a message names before it only counts them.
+const namedPods = 3
+
+// observe joins a target's pods with what they do, and says whether that is known of every ready one.
+func (e *Evaluator) observe(target Target, now time.Time) ([]scaling.Pod, Freshness) {
+	pods := make([]scaling.Pod, 0, len(target.Pods))
+	var missing []string
+	ready, devices := 0, false
+	for _, pod := range target.Pods {
+		seen := scaling.Pod{Name: pod.Name, State: pod.State, GPUs: pod.GPUs}
+		devices = devices || pod.GPUs > 0
+		load, ok := e.loads.Load(target.Workload.Namespace, pod.Name, now)
+		// A pod of whose devices only some were read is not known: the lost one may be the busy one.
+		if ok && float64(load.GPUs) >= pod.GPUs && load.GPUs > 0 && load.BusyGPUs >= 0 && !math.IsInf(load.BusyGPUs, 1) {
+			seen.GPUs, seen.BusyGPUs, seen.HasLoad = float64(load.GPUs), load.BusyGPUs, true
+			devices = true
+		}
+		if pod.State == scaling.Ready {
+			ready++
+			if !seen.HasLoad && now.Sub(pod.ReadySince) >= telemetryGrace {
+				missing = append(missing, describePod(pod, load, ok))
+			}
+		}
+		pods = append(pods, seen)
+	}
+	return pods, freshness(target, ready, devices, missing)
+}
+
+func describePod(pod Pod, load Load, ok bool) string {
+	node := "no node"
+	if pod.Node != "" {
+		node = "node " + pod.Node
+	}
+	if ok {
+		return fmt.Sprintf("%s (%s, %d of %g GPUs read)", pod.Name, node, load.GPUs, pod.GPUs)
+	}
+	return fmt.Sprintf("%s (%s)", pod.Name, node)
+}
+
+func freshness(target Target, ready int, devices bool, missing []string) Freshness {
+	switch {
+	case len(target.Pods) == 0:
+		return Freshness{Unknown, Note{"NoPods", "the target has no pods"}}
+	case !devices:
+		return Freshness{False, Note{"NoGPUs", fmt.Sprintf("none of the %d pods asks for a GPU", len(target.Pods))}}
+	case ready == 0:
+		return Freshness{Unknown, Note{"NoReadyPods", fmt.Sprintf("none of the %d pods is ready", len(target.Pods))}}
+	case len(missing) == 0:
+		return Freshness{True, Note{"FreshTelemetry", fmt.Sprintf("the load of all %d ready pods is known", ready)}}
+	}
+	named := missing
+	more := ""
+	if len(missing) > namedPods {
+		named, more = missing[:namedPods], fmt.Sprintf(" and %d more", len(missing)-namedPods)
+	}
+	return Freshness{False, Note{"MissingTelemetry", fmt.Sprintf("no fresh telemetry of %d of %d ready pods: %s%s",
+		len(missing), ready, strings.Join(named, ", "), more)}}
+}

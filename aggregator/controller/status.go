@@ -1,0 +1,175 @@
+package controller
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/foretide/foretide/aggregator/scaling"
+	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
+)
+
+// report writes an evaluation, and what became of its decision, into a status. What could not be seen this time is taken out:
+// an old number beside a new problem would mislead. Only lastScaleTime stays.
+func report(status *v1alpha1.AdvancedHorizontalPodAutoscalerStatus, generation int64, e Evaluation, act action) {
+	status.ObservedGeneration = generation
+	status.CurrentReplicas = e.Current
+	status.DesiredReplicas, status.ProactiveReplicas, status.ReactiveReplicas = nil, nil, nil
+	status.CurrentMetrics, status.Forecast = nil, nil
+	status.Decision = &v1alpha1.DecisionStatus{Reason: e.Problem.Reason, Message: e.Problem.Message}
+	if d := e.Decision; d != nil {
+		status.DesiredReplicas, status.ProactiveReplicas, status.ReactiveReplicas = &d.Replicas, d.Proactive, d.Reactive
+		status.CurrentMetrics = metrics(d.CurrentPercent)
+		status.Forecast = forecastStatus(e.Forecast)
+		status.Decision = &v1alpha1.DecisionStatus{Reason: string(d.Reason), Message: d.Message}
+	}
+	if act.scaled {
+		at := metav1.NewTime(e.At)
+		status.LastScaleTime = &at
+	}
+	for kind, c := range conditions(e, act) {
+		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
+			Type: kind, Status: metav1.ConditionStatus(c.State), Reason: c.Note.Reason, Message: c.Note.Message,
+			ObservedGeneration: generation, LastTransitionTime: metav1.NewTime(e.At),
+		})
+	}
+	sortConditions(status.Conditions)
+}
+
+func metrics(percent *int32) []v1alpha1.MetricStatus {
+	if percent == nil {
+		return nil
+	}
+	return []v1alpha1.MetricStatus{{
+		Type: v1alpha1.MetricSourceResource,
+		Resource: v1alpha1.ResourceMetricStatus{
+			Name:    v1alpha1.ResourceGPU,
+			Current: v1alpha1.MetricValueStatus{AverageUtilization: percent},
+		},
+	}}
+}
+
+func forecastStatus(p Prediction) *v1alpha1.ForecastStatus {
+	if p.Forecast == nil {
+		return nil
+	}
+	history := p.Forecast.History.Truncate(time.Hour)
+	if history == 0 {
+		history = p.Forecast.History
+	}
+	out := &v1alpha1.ForecastStatus{
+		Method:         p.Forecast.Method,
+		PeriodSeconds:  int64(p.Forecast.Period.Seconds()),
+		HistorySeconds: int64(history.Seconds()),
+		At:             metav1.NewTime(p.Forecast.Start),
+	}
+	if p.HasPeak {
+		out.PeakGPUs = strconv.FormatFloat(p.PeakGPUs, 'f', 1, 64)
+	}
+	return out
+}
+
+// stated is a condition before it is written.
+type stated struct {
+	State State
+	Note  Note
+}
+
+// conditions says, for each condition, whether it holds and why.
+//
+//	                target not read   switched off   no load, no forecast   outside limits   else
+//	AbleToScale     False             True           True                   True             True   (act says more)
+//	ScalingActive   False             False          False                  True             True
+//	ScalingLimited  Unknown           False          False                  True             False
+func conditions(e Evaluation, act action) map[string]stated {
+	out := map[string]stated{
+		v1alpha1.ConditionAbleToScale: {act.able, act.note},
+	}
+	if e.Decision == nil {
+		for _, kind := range []string{v1alpha1.ConditionScalingLimited, v1alpha1.ConditionForecastReady, v1alpha1.ConditionDataFresh} {
+			out[kind] = stated{Unknown, e.Problem}
+		}
+		out[v1alpha1.ConditionScalingActive] = stated{False, e.Problem}
+		return out
+	}
+	out[v1alpha1.ConditionScalingActive] = active(*e.Decision)
+	out[v1alpha1.ConditionScalingLimited] = limited(*e.Decision, e)
+	out[v1alpha1.ConditionDataFresh] = stated(e.Data)
+	ready := False
+	if e.Forecast.Acts {
+		ready = True
+	}
+	out[v1alpha1.ConditionForecastReady] = stated{ready, e.Forecast.Note}
+	return out
+}
+
+func active(d scaling.Decision) stated {
+	switch d.Reason {
+	case scaling.Disabled, scaling.InvalidPolicy, scaling.NoTelemetry:
+		return stated{False, Note{string(d.Reason), d.Message}}
+	}
+	return stated{True, Note{"ValidMetricFound", "a recommendation can be made"}}
+}
+
+func limited(d scaling.Decision, e Evaluation) stated {
+	switch {
+	case d.Reason == scaling.OutsideBounds:
+		return stated{True, Note{string(d.Limited), d.Message}}
+	case d.Limited == scaling.ScaleUpLimit:
+		return stated{True, Note{string(d.Limited), fmt.Sprintf("more than %d replicas are wanted, the most in one step from %d", d.Replicas, *e.Current)}}
+	case d.Limited == scaling.TooManyReplicas:
+		return stated{True, Note{string(d.Limited), fmt.Sprintf("more than maxReplicas (%d) are wanted", e.Max)}}
+	case d.Limited == scaling.TooFewReplicas:
+		return stated{True, Note{string(d.Limited), fmt.Sprintf("fewer than minReplicas (%d) are wanted", e.Min)}}
+	case d.Limited != scaling.NotLimited:
+		return stated{True, Note{string(d.Limited), d.Message}}
+	case d.Held:
+		return stated{True, Note{string(d.Reason), fmt.Sprintf("fewer than %d replicas would do by what is known, but not all is known", d.Replicas)}}
+	}
+	return stated{False, Note{"DesiredWithinRange", "what is wanted is within the limits"}}
+}
+
+// sortConditions keeps the conditions in the order people read them in.
+func sortConditions(conditions []metav1.Condition) {
+	order := []string{
+		v1alpha1.ConditionAbleToScale, v1alpha1.ConditionScalingActive, v1alpha1.ConditionScalingLimited,
+		v1alpha1.ConditionForecastReady, v1alpha1.ConditionDataFresh,
+	}
+	next := 0
+	for _, kind := range order {
+		for i := next; i < len(conditions); i++ {
+			if conditions[i].Type == kind {
+				conditions[next], conditions[i] = conditions[i], conditions[next]
+				next++
+				break
+			}
+		}
+	}
+}
+
+// sameToTheEye reports whether nothing changed that is worth a write. The sentence of a decision and of ScalingActive carries
+// numbers that move with every sample, and a forecast starts anew each minute; what they say is also in fields of their own.
+func sameToTheEye(a, b v1alpha1.AdvancedHorizontalPodAutoscalerStatus) bool {
+	return equality.Semantic.DeepEqual(visible(a), visible(b))
+}
+
+func visible(s v1alpha1.AdvancedHorizontalPodAutoscalerStatus) *v1alpha1.AdvancedHorizontalPodAutoscalerStatus {
+	v := s.DeepCopy()
+	if v.Decision != nil {
+		v.Decision.Message = ""
+	}
+	if v.Forecast != nil {
+		v.Forecast.At = metav1.Time{}
+	}
+	for i := range v.Conditions {
+		v.Conditions[i].LastTransitionTime = metav1.Time{}
+		if v.Conditions[i].Type == v1alpha1.ConditionScalingActive {
+			v.Conditions[i].Message = ""
+		}
+	}
+	return v
+}

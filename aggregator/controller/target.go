@@ -1,0 +1,66 @@
+package controller
+
+import (
+	"context"
+	"time"
+
+	"github.com/foretide/foretide/aggregator/scaling"
+	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
+)
+
+// Workload names what a scale target's pods are, such as {default, Deployment, bert-intent-detection}.
+type Workload struct {
+	Namespace, Kind, Name string
+}
+
+// Pod is what is known of one pod of a target.
+type Pod struct {
+	Name string
+	// Node is where it is scheduled, empty before.
+	Node  string
+	State scaling.PodState
+	// GPUs is how many devices it asks for.
+	GPUs float64
+	// ReadySince is when it last became ready; zero when it is not, or when that is not known.
+	ReadySince time.Time
+}
+
+// Target is a scale target as it was read.
+type Target struct {
+	Workload Workload
+	// Replicas is what it is set to.
+	Replicas int32
+	// Version is the resource version of this reading.
+	Version string
+	Pods    []Pod
+}
+
+// Load is what the devices of one pod do now.
+type Load struct {
+	// GPUs is how many devices were read, BusyGPUs the sum of their utilization (1 = one device busy all the time).
+	GPUs     int
+	BusyGPUs float64
+}
+
+// Targets reads and sets scale targets. A target that is not there, or that changed since it was read, is told by an error that
+// wraps the API server's NotFound, NoMatch or Conflict.
+type Targets interface {
+	Target(ctx context.Context, namespace string, ref v1alpha1.ScaleTargetRef) (Target, error)
+	Scale(ctx context.Context, namespace string, ref v1alpha1.ScaleTargetRef, replicas int32, version string) error
+}
+
+// Loads knows what pods do now. False means unknown or stale, never idle.
+type Loads interface {
+	Load(namespace, pod string, now time.Time) (Load, bool)
+}
+
+// History knows what workloads did: their demand in busy GPUs on a grid from, from+step, …, to, NaN where it is unknown.
+type History interface {
+	Demand(ctx context.Context, workload Workload, from, to time.Time, step time.Duration) ([]float64, error)
+}
+
+// Observer is shown each evaluation as it is made, and told when a policy is gone. It must not block.
+type Observer interface {
+	Observed(Evaluation)
+	Forgotten(namespace, name string)
+}

@@ -1,0 +1,158 @@
+package workload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	coreinformers "k8s.io/client-go/informers/core/v1"
+	"k8s.io/client-go/metadata/metadatainformer"
+	"k8s.io/client-go/tools/cache"
+)
+
+// DefaultGPUResource is the extended resource NVIDIA's device plugin offers whole devices under.
+const DefaultGPUResource = "nvidia.com/gpu"
+
+// Options is what a Directory needs.
+type Options struct {
+	Clients Clients
+	Logger  *slog.Logger
+	// GPUResources are the extended resources that stand for one device each; nil means DefaultGPUResource alone.
+	GPUResources []string
+}
+
+// Directory answers which pods a scale target has and which workload a pod belongs to.
+type Directory struct {
+	log         *slog.Logger
+	scales      scales
+	pods        cache.SharedIndexInformer
+	replicaSets cache.SharedIndexInformer
+}
+
+// New prepares a Directory; Start runs it.
+func New(opts Options) (*Directory, error) {
+	c := opts.Clients
+	if c.Pods == nil || c.Metadata == nil || c.Scales == nil || c.Mapper == nil {
+		return nil, errors.New("workload: Clients.Pods, Metadata, Scales and Mapper are all needed")
+	}
+	resources := opts.GPUResources
+	if len(resources) == 0 {
+		resources = []string{DefaultGPUResource}
+	}
+	d := &Directory{
+		log:    opts.Logger,
+		scales: scales{getter: c.Scales, mapper: c.Mapper},
+		pods:   coreinformers.NewPodInformer(c.Pods, metav1.NamespaceAll, 0, indexers()),
+		replicaSets: metadatainformer.NewFilteredMetadataInformer(c.Metadata,
+			schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "replicasets"},
+			metav1.NamespaceAll, 0, cache.Indexers{}, nil).Informer(),
+	}
+	if err := d.pods.SetTransform(toRecord(resources)); err != nil {
+		return nil, fmt.Errorf("pod informer: %w", err)
+	}
+	if err := d.replicaSets.SetTransform(ownersOnly); err != nil {
+		return nil, fmt.Errorf("replica set informer: %w", err)
+	}
+	return d, nil
+}
+
+// Start follows pods and ReplicaSets until ctx is done. An API server that is away is waited for; what was known before stays.
+func (d *Directory) Start(ctx context.Context) error {
+	var running sync.WaitGroup
+	running.Go(func() { d.pods.RunWithContext(ctx) })
+	running.Go(func() { d.replicaSets.RunWithContext(ctx) })
+	if cache.WaitForCacheSync(ctx.Done(), d.pods.HasSynced, d.replicaSets.HasSynced) {
+		d.log.Info("pods are known", "pods", len(d.pods.GetStore().ListKeys()), "replicasets", len(d.replicaSets.GetStore().ListKeys()))
+	}
+	running.Wait()
+	return nil
+}
+
+// NeedLeaderElection tells a controller-runtime manager that every replica runs this, leader or not.
+func (d *Directory) NeedLeaderElection() bool { return false }
+
+// Synced reports whether the first full lists have arrived.
+func (d *Directory) Synced() bool { return d.pods.HasSynced() && d.replicaSets.HasSynced() }
+
+// Target reads a scale target and its pods. Errors: ErrTargetNotFound, ErrNoSelector, ErrNotSynced, or what the API server said.
+func (d *Directory) Target(ctx context.Context, namespace string, ref Reference) (Target, error) {
+	scale, err := d.scales.get(ctx, namespace, ref)
+	if err != nil {
+		return Target{}, err
+	}
+	target := Target{
+		ID:       ID{Namespace: namespace, Kind: ref.Kind, Name: ref.Name},
+		Replicas: scale.Spec.Replicas,
+		Version:  scale.ResourceVersion,
+	}
+	if !d.Synced() {
+		return Target{}, ErrNotSynced
+	}
+	if scale.Status.Selector == "" {
+		return Target{}, fmt.Errorf("%s %s/%s: %w", ref.Kind, namespace, ref.Name, ErrNoSelector)
+	}
+	selector, err := labels.Parse(scale.Status.Selector)
+	if err != nil {
+		return Target{}, fmt.Errorf("%s %s/%s: selector %q: %w", ref.Kind, namespace, ref.Name, scale.Status.Selector, err)
+	}
+	target.Pods, err = d.podsOf(target.ID, selector)
+	return target, err
+}
+
+// Scale sets the replicas of a target through its scale subresource. A target that changed since it was read (by its Version)
+// is left alone and ErrConflict returned.
+func (d *Directory) Scale(ctx context.Context, namespace string, ref Reference, replicas int32, version string) error {
+	return d.scales.set(ctx, namespace, ref, replicas, version)
+}
+
+// podsOf returns the pods the selector picks. Two workloads whose selectors overlap do not share pods: a pod that is known to
+// belong to another workload of the same kind is left out.
+func (d *Directory) podsOf(id ID, selector labels.Selector) ([]Pod, error) {
+	objects, err := d.pods.GetIndexer().ByIndex(cache.NamespaceIndex, id.Namespace)
+	if err != nil {
+		return nil, fmt.Errorf("list pods of %s/%s: %w", id.Namespace, id.Name, err)
+	}
+	var pods []Pod
+	for _, object := range objects {
+		r, ok := object.(*record)
+		if !ok || !selector.Matches(labels.Set(r.Labels)) {
+			continue
+		}
+		if owner, known := d.ownerOf(r); known && owner.Kind == id.Kind && owner.Name != id.Name {
+			continue
+		}
+		pods = append(pods, r.pod)
+	}
+	sortByName(pods)
+	return pods, nil
+}
+
+// Workloads returns every workload that has pods asking for GPUs, with those pods. Pods on their own and those of Jobs,
+// DaemonSets and nodes are left out: no replica count of theirs could follow a demand.
+func (d *Directory) Workloads() []Workload {
+	objects, err := d.pods.GetIndexer().ByIndex(gpuIndex, gpuYes)
+	if err != nil {
+		return nil
+	}
+	byID := make(map[ID][]Pod)
+	for _, object := range objects {
+		r, ok := object.(*record)
+		if !ok {
+			continue
+		}
+		if id, known := d.ownerOf(r); known {
+			byID[id] = append(byID[id], r.pod)
+		}
+	}
+	workloads := make([]Workload, 0, len(byID))
+	for id, pods := range byID {
+		sortByName(pods)
+		workloads = append(workloads, Workload{ID: id, Pods: pods})
+	}
+	return workloads
+}

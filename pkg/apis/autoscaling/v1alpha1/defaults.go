@@ -1,0 +1,26 @@
+package v1alpha1
+
+// What the API server fills in, for readers that get a policy from elsewhere. The CRD's schema carries the same numbers.
+const (
+	DefaultMinReplicas                int32 = 1
+	DefaultStabilizationWindowSeconds int32 = 300
+	DefaultQuantile                   int32 = 95
+	DefaultScaleUpForward             int32 = 180
+)
+
+// Default fills the fields that were left out with the defaults of the schema.
+func (s *AdvancedHorizontalPodAutoscalerSpec) Default() {
+	if s.ScaleStrategy == "" {
+		s.ScaleStrategy = StrategyObserver
+	}
+	fill(&s.MinReplicas, DefaultMinReplicas)
+	fill(&s.StabilizationWindowSeconds, DefaultStabilizationWindowSeconds)
+	fill(&s.Prediction.Quantile, DefaultQuantile)
+	fill(&s.Prediction.ScaleUpForward, DefaultScaleUpForward)
+}
+
+func fill(field **int32, value int32) {
+	if *field == nil {
+		*field = &value
+	}
+}

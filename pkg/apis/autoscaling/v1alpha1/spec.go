@@ -1,0 +1,209 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// AdvancedHorizontalPodAutoscaler scales a workload on the GPU load of its pods: by what they do now (reactive, with the
+// arithmetic of the HorizontalPodAutoscaler) and by what their own history says they will do (proactive). The larger of the
+// two wins, within minReplicas and maxReplicas. Missing or stale telemetry never scales down.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:path=advancedhorizontalpodautoscalers,singular=advancedhorizontalpodautoscaler,shortName=ahpa,categories=all
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name="Strategy",type=string,JSONPath=`.spec.scaleStrategy`,description="observer computes and shows, auto also scales"
+// +kubebuilder:printcolumn:name="Reference",type=string,JSONPath=`.spec.scaleTargetRef.name`,description="name of the workload that is scaled"
+// +kubebuilder:printcolumn:name="Metric",type=string,JSONPath=`.spec.metrics[0].resource.name`,description="what the decision is made on"
+// +kubebuilder:printcolumn:name="Target(%)",type=integer,JSONPath=`.spec.metrics[0].resource.target.averageUtilization`,description="wanted utilization of the pods' GPUs, percent"
+// +kubebuilder:printcolumn:name="Current(%)",type=integer,JSONPath=`.status.currentMetrics[0].resource.current.averageUtilization`,description="utilization of the ready pods' GPUs now, percent; empty while unknown"
+// +kubebuilder:printcolumn:name="DesiredPods",type=integer,JSONPath=`.status.desiredReplicas`,description="replicas decided"
+// +kubebuilder:printcolumn:name="Replicas",type=integer,JSONPath=`.status.currentReplicas`,description="replicas the workload is set to"
+// +kubebuilder:printcolumn:name="MinPods",type=integer,JSONPath=`.spec.minReplicas`,description="lower bound"
+// +kubebuilder:printcolumn:name="MaxPods",type=integer,JSONPath=`.spec.maxReplicas`,description="upper bound"
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type AdvancedHorizontalPodAutoscaler struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// What is wanted.
+	// +required
+	Spec AdvancedHorizontalPodAutoscalerSpec `json:"spec"`
+
+	// What was seen, forecast and decided. Written by the aggregator, and only when something visible in it changed.
+	// +optional
+	Status AdvancedHorizontalPodAutoscalerStatus `json:"status,omitzero"`
+}
+
+// AdvancedHorizontalPodAutoscalerList is a list of policies.
+//
+// +kubebuilder:object:root=true
+type AdvancedHorizontalPodAutoscalerList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []AdvancedHorizontalPodAutoscaler `json:"items"`
+}
+
+// ScaleStrategy says what is done with a decision.
+//
+// +kubebuilder:validation:Enum=observer;auto
+type ScaleStrategy string
+
+// The strategies.
+const (
+	// StrategyObserver computes and shows everything and scales nothing.
+	StrategyObserver ScaleStrategy = "observer"
+	// StrategyAuto applies each decision to the scale target.
+	StrategyAuto ScaleStrategy = "auto"
+)
+
+// AdvancedHorizontalPodAutoscalerSpec is what the user wants.
+//
+// +kubebuilder:validation:XValidation:rule="self.maxReplicas >= self.minReplicas",messageExpression="'%d: must be minReplicas (%d) or more'.format([self.maxReplicas, self.minReplicas])",fieldPath=".maxReplicas"
+type AdvancedHorizontalPodAutoscalerSpec struct {
+	// What is done with a decision. `observer` (the default) computes it and shows it in status and metrics, and
+	// scales nothing: watch it for a while, then switch. `auto` applies it through the target's scale subresource.
+	// +kubebuilder:default=observer
+	// +optional
+	ScaleStrategy ScaleStrategy `json:"scaleStrategy,omitempty"`
+
+	// The workload to scale, in the policy's own namespace: anything with a scale subresource whose status names a pod
+	// selector (Deployment, StatefulSet, ReplicaSet and most custom kinds). At most one `auto` policy acts on a target: the
+	// oldest; others get the condition AbleToScale=False, reason TargetConflict. Do not put a HorizontalPodAutoscaler on
+	// the same target.
+	// +required
+	ScaleTargetRef ScaleTargetRef `json:"scaleTargetRef"`
+
+	// What the decision is made on. Exactly one metric.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=1
+	// +listType=atomic
+	// +required
+	Metrics []MetricSpec `json:"metrics"`
+
+	// The fewest replicas a decision may ask for. At least 1, default 1. A target found below it is raised to it, except a
+	// target with 0 replicas: that one is switched off and is left alone.
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=1
+	// +optional
+	MinReplicas *int32 `json:"minReplicas,omitempty"`
+
+	// The most replicas a decision may ask for. At least minReplicas. A target found above it is lowered to it.
+	// +kubebuilder:validation:Minimum=1
+	// +required
+	MaxReplicas int32 `json:"maxReplicas"`
+
+	// For how long, in seconds, the largest recommendation seen is kept before replicas are removed: 0 to 3600, default 300.
+	// It delays scaling down only. After a restart of the aggregator the window starts from the replicas found.
+	// +kubebuilder:default=300
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=3600
+	// +optional
+	StabilizationWindowSeconds *int32 `json:"stabilizationWindowSeconds,omitempty"`
+
+	// How the forecast is used. The proactive half acts once 24 hours of the workload's demand are known; before that the
+	// forecast is shown (condition ForecastReady=False, reason LearningDailyPattern or InsufficientHistory) and the reactive
+	// half decides alone.
+	// +kubebuilder:default={}
+	// +optional
+	Prediction Prediction `json:"prediction,omitzero"`
+}
+
+// ScaleTargetRef names a workload in the policy's namespace.
+type ScaleTargetRef struct {
+	// API group and version of the workload, such as `apps/v1`. Its version is a hint: the version the API server prefers
+	// is used.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=317
+	// +required
+	APIVersion string `json:"apiVersion"`
+
+	// Kind of the workload, such as `Deployment`.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +required
+	Kind string `json:"kind"`
+
+	// Name of the workload.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +required
+	Name string `json:"name"`
+}
+
+// MetricSpecType says where a metric comes from.
+//
+// +kubebuilder:validation:Enum=Resource
+type MetricSpecType string
+
+// MetricSourceResource is a resource of the target's own pods, as the agents measure it.
+const MetricSourceResource MetricSpecType = "Resource"
+
+// MetricSpec is one thing a decision is made on.
+type MetricSpec struct {
+	// Where the metric comes from: `Resource`, a resource of the target's pods.
+	// +required
+	Type MetricSpecType `json:"type"`
+
+	// The resource and its target.
+	// +required
+	Resource ResourceMetric `json:"resource"`
+}
+
+// ResourceName is a resource of a pod.
+//
+// +kubebuilder:validation:Enum=gpu
+type ResourceName string
+
+// ResourceGPU is the share of time the GPUs held by a pod are busy.
+const ResourceGPU ResourceName = "gpu"
+
+// ResourceMetric is a resource of the target's pods and the target for it.
+type ResourceMetric struct {
+	// The resource: `gpu`, the share of time in which at least one kernel runs on the GPUs a pod holds, mean over them.
+	// +required
+	Name ResourceName `json:"name"`
+
+	// The value that decisions aim for.
+	// +required
+	Target MetricTarget `json:"target"`
+}
+
+// MetricTargetType says how a target is read.
+//
+// +kubebuilder:validation:Enum=Utilization
+type MetricTargetType string
+
+// UtilizationTarget is a percentage of what the pods hold.
+const UtilizationTarget MetricTargetType = "Utilization"
+
+// MetricTarget is the value that decisions aim for.
+type MetricTarget struct {
+	// How the target is read: `Utilization`, a percentage of what the pods hold.
+	// +required
+	Type MetricTargetType `json:"type"`
+
+	// The utilization aimed for, percent of the GPUs the pods hold: 1 to 100. With a target of 50, a workload that keeps
+	// 2.0 GPUs busy gets 4 pods of one GPU each. A difference of up to a tenth of the target is left alone.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	// +required
+	AverageUtilization int32 `json:"averageUtilization"`
+}
+
+// Prediction says how the forecast is used.
+type Prediction struct {
+	// Which quantile of the forecast the pods must be able to carry, percent: 1 to 99, default 95. 95 asks for so many pods
+	// that demand is expected to stay below what they carry 95 % of the time; 50 follows the middle of the forecast.
+	// +kubebuilder:default=95
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=99
+	// +optional
+	Quantile *int32 `json:"quantile,omitempty"`
+
+	// How far ahead, in seconds, pods are asked for: 0 to 3600, default 180. Set it to what a new pod takes from created to
+	// ready. The decision uses the largest demand forecast from now until so many seconds, and one minute, ahead.
+	// +kubebuilder:default=180
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=3600
+	// +optional
+	ScaleUpForward *int32 `json:"scaleUpForward,omitempty"`
+}

@@ -1,0 +1,58 @@
+package v1alpha1
+
+import (
+	"strings"
+	"testing"
+)
+
+func valid() AdvancedHorizontalPodAutoscalerSpec {
+	s := AdvancedHorizontalPodAutoscalerSpec{
+		ScaleTargetRef: ScaleTargetRef{APIVersion: "apps/v1", Kind: "Deployment", Name: "bert"},
+		Metrics: []MetricSpec{{
+			Type:     MetricSourceResource,
+			Resource: ResourceMetric{Name: ResourceGPU, Target: MetricTarget{Type: UtilizationTarget, AverageUtilization: 20}},
+		}},
+		MaxReplicas: 8,
+	}
+	s.Default()
+	return s
+}
+
+func TestDefaultsAreValid(t *testing.T) {
+	s := valid()
+	if err := s.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	if s.ScaleStrategy != StrategyObserver || *s.MinReplicas != 1 || *s.StabilizationWindowSeconds != 300 ||
+		*s.Prediction.Quantile != 95 || *s.Prediction.ScaleUpForward != 180 {
+		t.Errorf("defaults: %+v", s)
+	}
+}
+
+func TestWrongFieldIsNamedWithItsValueAndWhatIsAllowed(t *testing.T) {
+	n := func(v int32) *int32 { return &v }
+	for name, c := range map[string]struct {
+		change func(*AdvancedHorizontalPodAutoscalerSpec)
+		want   string
+	}{
+		"strategy":      {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.ScaleStrategy = "automatic" }, `spec.scaleStrategy is "automatic": it must be observer or auto`},
+		"target":        {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.ScaleTargetRef.Name = "" }, `spec.scaleTargetRef.name is "": it must be given`},
+		"no metric":     {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Metrics = nil }, `spec.metrics is 0: it must be a list of exactly one metric`},
+		"other metric":  {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Metrics[0].Resource.Name = "cpu" }, `spec.metrics[0].resource.name is "cpu": it must be gpu`},
+		"utilization":   {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Metrics[0].Resource.Target.AverageUtilization = 101 }, `spec.metrics[0].resource.target.averageUtilization is 101: it must be 1 to 100`},
+		"min":           {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.MinReplicas = n(0) }, `spec.minReplicas is 0: it must be 1 to 2147483647`},
+		"max below min": {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.MinReplicas = n(9) }, `spec.maxReplicas is 8: it must be minReplicas (9) or more`},
+		"window":        {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.StabilizationWindowSeconds = n(3601) }, `spec.stabilizationWindowSeconds is 3601: it must be 0 to 3600`},
+		"quantile":      {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Prediction.Quantile = n(100) }, `spec.prediction.quantile is 100: it must be 1 to 99`},
+		"lead":          {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Prediction.ScaleUpForward = n(-1) }, `spec.prediction.scaleUpForward is -1: it must be 0 to 3600`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := valid()
+			c.change(&s)
+			err := s.Validate()
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got  %v\nwant %s", err, c.want)
+			}
+		})
+	}
+}
