@@ -1,0 +1,220 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/foretide/foretide/aggregator/controller"
+	"github.com/foretide/foretide/aggregator/exporter"
+	"github.com/foretide/foretide/aggregator/identity"
+	"github.com/foretide/foretide/aggregator/ingest"
+	"github.com/foretide/foretide/aggregator/live"
+	"github.com/foretide/foretide/aggregator/storage"
+	"github.com/foretide/foretide/aggregator/workload"
+)
+
+// lateness is how late a batch may come: agents keep an hour of them (agent --spool.max-batches), and take some time to send it.
+const lateness = 2 * time.Hour
+
+// part is something that runs until its context is done. What ends early, ends the aggregator.
+type part struct {
+	name string
+	run  func(ctx context.Context) error
+}
+
+// aggregator is what the parts share.
+type aggregator struct {
+	options  Options
+	log      *slog.Logger
+	registry *prometheus.Registry
+	store    *storage.Store
+	view     *live.View
+	board    *board
+	parts    []part
+	// ready is set once agents are listened to.
+	ready atomic.Bool
+}
+
+// Run runs the aggregator until ctx is done; nil is a clean stop. The history is closed last.
+func Run(ctx context.Context, options Options, log *slog.Logger) (err error) {
+	if err := options.Validate(); err != nil {
+		return err
+	}
+	a := &aggregator{options: options, log: log, registry: prometheus.NewRegistry()}
+	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(options.Version))
+
+	begin := time.Now()
+	if a.store, err = storage.Open(storage.Options{
+		Dir: options.StoragePath, Logger: log, Registerer: a.registry,
+		RawRetention: options.RawRetention, WorkloadRetention: options.WorkloadRetention, RawOutOfOrderWindow: lateness,
+	}); err != nil {
+		return fmt.Errorf("--storage.path: %w", err)
+	}
+	defer func() { err = errors.Join(err, a.store.Close()) }()
+	log.Info("history is open", "path", options.StoragePath, "took", time.Since(begin).Round(time.Millisecond))
+
+	if a.view, err = live.New(live.Options{Window: options.LiveWindow, StaleAfter: options.LiveStaleAfter}); err != nil {
+		return err
+	}
+	a.board = newBoard(a.store)
+
+	if options.Kubernetes {
+		err = a.withKubernetes(ctx)
+	} else {
+		err = a.withFiles(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, p := range a.parts {
+		group.Go(func() error {
+			if err := p.run(ctx); err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+			if ctx.Err() == nil {
+				return fmt.Errorf("%s ended by itself", p.name)
+			}
+			return nil
+		})
+	}
+	err = group.Wait()
+	log.Info("stopped")
+	return err
+}
+
+func (a *aggregator) add(name string, run func(ctx context.Context) error) {
+	a.parts = append(a.parts, part{name, run})
+}
+
+// evaluator decides from the live view and the stored demand.
+func (a *aggregator) evaluator() *controller.Evaluator {
+	return controller.NewEvaluator(loads{a.view}, history{a.store})
+}
+
+// recordDemand adds the recorder of every workload's demand, and the metrics that show it.
+func (a *aggregator) recordDemand(workloads func() []workload.Workload) (*workload.Recorder, error) {
+	recorder, err := workload.NewRecorder(workload.RecorderOptions{
+		Workloads: workloads,
+		Load: func(namespace, pod string, now time.Time) (workload.Load, bool) {
+			load, ok := a.view.PodOver(namespace, pod, recorderWindow, now)
+			return workload.Load{GPUs: load.GPUs, BusyGPUs: load.BusyGPUs}, ok
+		},
+		Append: func(ctx context.Context, id workload.ID, at time.Time, busyGPUs, pods float64) error {
+			return a.store.AppendDemand(ctx, storage.Workload(id), at, busyGPUs, pods)
+		},
+		Logger: a.log, Registerer: a.registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.board.exporter, err = exporter.New(exporter.Options{
+		Demands: func(now time.Time) []exporter.Demand {
+			var out []exporter.Demand
+			for _, d := range recorder.Demands(now) {
+				out = append(out, exporter.Demand{Namespace: d.ID.Namespace, Kind: d.ID.Kind, Name: d.ID.Name, BusyGPUs: d.BusyGPUs, Pods: d.Pods})
+			}
+			return out
+		},
+		Nodes: func(now time.Time) []exporter.Node {
+			var out []exporter.Node
+			for _, n := range a.view.Nodes(now) {
+				out = append(out, exporter.Node{Name: n.Node, LastBatch: n.LastBatch})
+			}
+			return out
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return recorder, a.registry.Register(a.board.exporter)
+}
+
+// recorderWindow is what each of the recorder's samples, ten seconds apart, is averaged over.
+const recorderWindow = 10 * time.Second
+
+// serve adds the three servers: agents, readers, and health.
+func (a *aggregator) serve(ctx context.Context, certificates identity.CertificateStore, who func(context.Context, string) (identity.Caller, error), access *identity.Access) error {
+	config, err := a.tls(ctx, certificates)
+	if err != nil {
+		return err
+	}
+	server, err := ingest.NewServer(ingest.Options{
+		Logger: a.log, Registerer: a.registry, Appender: a.store, Sink: a.view, TLS: config,
+		Authenticate: func(ctx context.Context, token string) (ingest.Caller, error) {
+			caller, err := who(ctx, token)
+			return ingest.Caller(caller), err
+		},
+		ReportInterval: func() time.Duration { return a.options.ReportInterval },
+	})
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", a.options.IngestAddress)
+	if err != nil {
+		return fmt.Errorf("--ingest.listen-address: %w", err)
+	}
+	a.add("ingest", func(ctx context.Context) error {
+		stop := context.AfterFunc(ctx, server.Stop)
+		defer stop()
+		a.ready.Store(true)
+		a.log.Info("listening for agents", "address", listener.Addr().String())
+		return server.Serve(listener)
+	})
+	return a.web(config, access)
+}
+
+// tls returns the configuration of the servers: the user's certificate, or one that is made and renewed here.
+func (a *aggregator) tls(ctx context.Context, store identity.CertificateStore) (*tls.Config, error) {
+	if a.options.TLSCertFile != "" {
+		files, err := identity.NewFiles(a.options.TLSCertFile, a.options.TLSKeyFile, a.log)
+		if err != nil {
+			return nil, err
+		}
+		return identity.ServerTLS(files.GetCertificate), nil
+	}
+	managed, err := identity.NewManaged(ctx, store, a.names(), time.Now(), a.log)
+	if err != nil {
+		return nil, err
+	}
+	a.add("certificate", func(ctx context.Context) error {
+		managed.Run(ctx)
+		return nil
+	})
+	return identity.ServerTLS(managed.GetCertificate), nil
+}
+
+// names are those of the Service, of each replica behind a headless one, of this host, and what the user adds.
+func (a *aggregator) names() []string {
+	service := "foretide-aggregator." + a.options.Namespace + ".svc"
+	names := []string{"foretide-aggregator", service, service + ".cluster.local", "*." + service, "localhost", "127.0.0.1", "::1"}
+	for name := range strings.SplitSeq(a.options.TLSNames, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// directory is where the certificate is kept outside Kubernetes.
+func (a *aggregator) directory() identity.Directory {
+	return identity.Directory(filepath.Join(a.options.StoragePath, "tls"))
+}
+
+func buildInfo(version string) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "foretide_aggregator_build_info", Help: "Always 1; the version as a label.", ConstLabels: prometheus.Labels{"version": version},
+	}, func() float64 { return 1 })
+}

@@ -1,0 +1,118 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/foretide/foretide/aggregator/controller"
+	"github.com/foretide/foretide/aggregator/exporter"
+	"github.com/foretide/foretide/aggregator/storage"
+	"github.com/foretide/foretide/aggregator/ui"
+)
+
+// board shows each evaluation to whoever looks: metrics and page. It is the controller's Observer.
+type board struct {
+	store    *storage.Store
+	exporter *exporter.Exporter
+
+	mu     sync.Mutex
+	latest map[string]controller.Evaluation // by namespace/name
+}
+
+func newBoard(store *storage.Store) *board {
+	return &board{store: store, latest: map[string]controller.Evaluation{}}
+}
+
+// Observed implements controller.Observer.
+func (b *board) Observed(e controller.Evaluation) {
+	b.exporter.Observe(toMetrics(e))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.latest[e.Namespace+"/"+e.Name] = e
+}
+
+// Forgotten implements controller.Observer.
+func (b *board) Forgotten(namespace, name string) {
+	b.exporter.Forget(namespace, name)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.latest, namespace+"/"+name)
+}
+
+func toMetrics(e controller.Evaluation) exporter.Policy {
+	p := exporter.Policy{
+		Namespace: e.Namespace, Name: e.Name, At: e.At, Took: e.Took, Kind: e.Workload.Kind, Workload: e.Workload.Name,
+		Min: e.Min, Max: e.Max, Current: e.Current, TargetPercent: e.TargetPercent, Reason: e.Problem.Reason,
+		ForecastReady: e.Forecast.Acts, Lead: e.Lead,
+	}
+	if d := e.Decision; d != nil {
+		p.Desired, p.Proactive, p.Reactive = &d.Replicas, d.Proactive, d.Reactive
+		p.UtilizationPercent, p.Reason = d.CurrentPercent, string(d.Reason)
+	}
+	if e.Data.State != controller.Unknown && e.Data.State != "" {
+		fresh := e.Data.State == controller.True
+		p.DataFresh = &fresh
+	}
+	for _, peak := range e.Forecast.Peaks {
+		p.Peaks = append(p.Peaks, exporter.Peak(peak))
+	}
+	return p
+}
+
+// The page shows a day of demand in five-minute steps.
+const (
+	pageSpan = 24 * time.Hour
+	pageStep = 5 * time.Minute
+)
+
+// Policies implements ui.Source, by namespace and name.
+func (b *board) Policies(now time.Time) []ui.Policy {
+	b.mu.Lock()
+	latest := make([]controller.Evaluation, 0, len(b.latest))
+	for _, e := range b.latest {
+		latest = append(latest, e)
+	}
+	b.mu.Unlock()
+	slices.SortFunc(latest, func(x, y controller.Evaluation) int {
+		return cmp.Or(cmp.Compare(x.Namespace, y.Namespace), cmp.Compare(x.Name, y.Name))
+	})
+	out := make([]ui.Policy, 0, len(latest))
+	for _, e := range latest {
+		out = append(out, b.toPage(e, now))
+	}
+	return out
+}
+
+func (b *board) toPage(e controller.Evaluation, now time.Time) ui.Policy {
+	p := ui.Policy{
+		Namespace: e.Namespace, Name: e.Name, Strategy: string(e.Strategy), Target: e.Workload.Kind + " " + e.Workload.Name,
+		TargetPercent: e.TargetPercent, Min: e.Min, Max: e.Max,
+		Reason: e.Problem.Reason, Message: e.Problem.Message, Forecast: e.Forecast.Note.Message,
+	}
+	if e.Current != nil {
+		p.Current = *e.Current
+	}
+	if d := e.Decision; d != nil {
+		p.Desired, p.Proactive, p.Reactive, p.UtilizationPercent = d.Replicas, d.Proactive, d.Reactive, d.CurrentPercent
+		p.Reason, p.Message = string(d.Reason), d.Message
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	from := now.Add(-pageSpan).Truncate(pageStep)
+	if values, err := b.store.Demand(ctx, storage.Workload(e.Workload), from, now, pageStep); err == nil {
+		p.Actual = ui.Line{Start: from, Step: pageStep, Values: values}
+	}
+	if f := e.Forecast.Forecast; f != nil {
+		p.Mean = ui.Line{Start: f.Start, Step: f.Step, Values: f.Mean}
+		if upper, err := f.Quantile(e.Quantile); err == nil {
+			p.Upper = ui.Line{Start: f.Start, Step: f.Step, Values: upper}
+		}
+		p.UpperName = fmt.Sprintf("p%g", math.Round(1e4*e.Quantile)/100)
+	}
+	return p
+}

@@ -1,0 +1,151 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
+
+	"github.com/foretide/foretide/aggregator/controller"
+	"github.com/foretide/foretide/aggregator/identity"
+	"github.com/foretide/foretide/aggregator/workload"
+	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
+)
+
+// withFiles adds what observes without Kubernetes: policies come from files, a workload's pods are those of the live view whose
+// names begin with the scale target's, as the pods of Deployments do, and nothing is scaled.
+func (a *aggregator) withFiles(ctx context.Context) error {
+	policies, err := readPolicies(a.options.PoliciesPath)
+	if err != nil {
+		return fmt.Errorf("--policies.path: %w", err)
+	}
+	recorder, err := a.recordDemand(func() []workload.Workload {
+		var out []workload.Workload
+		for _, p := range policies {
+			t := a.seen(p, time.Now())
+			out = append(out, workload.Workload{ID: t.ID, Pods: t.Pods})
+		}
+		return out
+	})
+	if err != nil {
+		return err
+	}
+	evaluator := a.evaluator()
+	a.add("recorder", recorder.Start)
+	a.add("observer", func(ctx context.Context) error {
+		ticker := time.NewTicker(a.options.SyncInterval)
+		defer ticker.Stop()
+		said := map[types.UID]string{}
+		for {
+			now := time.Now()
+			for _, p := range policies {
+				a.observe(ctx, evaluator, p, now, said)
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-ticker.C:
+			}
+		}
+	})
+	tokens, err := identity.NewTokenFile(a.options.IngestTokenFile, a.log)
+	if err != nil {
+		return fmt.Errorf("--ingest.token-file: %w", err)
+	}
+	return a.serve(ctx, a.directory(), tokens.Authenticate, nil)
+}
+
+// observe decides one policy and logs the decision when it differs from the last.
+func (a *aggregator) observe(ctx context.Context, evaluator *controller.Evaluator, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time, said map[types.UID]string) {
+	target := a.seen(policy, now)
+	if len(target.Pods) == 0 {
+		evaluator.Forget(policy.UID)
+		if said[policy.UID] != "" {
+			a.log.Info("no pods seen", "policy", policy.UID, "names_begin_with", policy.Spec.ScaleTargetRef.Name+"-")
+			said[policy.UID] = ""
+		}
+		return
+	}
+	evaluation := evaluator.Evaluate(ctx, policy, toTarget(target), now)
+	evaluation.Took = time.Since(now)
+	a.board.Observed(evaluation)
+	d := evaluation.Decision
+	if line := fmt.Sprint(d.Replicas, d.Reason); line != said[policy.UID] {
+		a.log.Info("decided", "policy", policy.UID, "replicas", d.Replicas, "current", target.Replicas, "reason", string(d.Reason), "message", d.Message)
+		said[policy.UID] = line
+	}
+}
+
+// seen is a policy's scale target as far as agents report its pods.
+func (a *aggregator) seen(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) workload.Target {
+	ref := policy.Spec.ScaleTargetRef
+	target := workload.Target{ID: workload.ID{Namespace: policy.Namespace, Kind: ref.Kind, Name: ref.Name}}
+	for _, p := range a.view.Pods(now) {
+		if p.Namespace == policy.Namespace && strings.HasPrefix(p.Name, ref.Name+"-") {
+			target.Pods = append(target.Pods, workload.Pod{Name: p.Name, Node: p.Node, State: workload.Ready, GPUs: float64(p.GPUs)})
+		}
+	}
+	slices.SortFunc(target.Pods, func(x, y workload.Pod) int { return strings.Compare(x.Name, y.Name) })
+	target.Replicas = int32(len(target.Pods))
+	return target
+}
+
+// readPolicies reads every policy of a YAML file, or of the .yaml files of a directory.
+func readPolicies(path string) ([]*v1alpha1.AdvancedHorizontalPodAutoscaler, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	files := []string{path}
+	if info.IsDir() {
+		if files, err = filepath.Glob(filepath.Join(path, "*.yaml")); err != nil {
+			return nil, err
+		}
+	}
+	var all []*v1alpha1.AdvancedHorizontalPodAutoscaler
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		for i, document := range bytes.Split(text, []byte("\n---")) {
+			if len(bytes.TrimSpace(document)) == 0 {
+				continue
+			}
+			p, err := readPolicy(document)
+			if err != nil {
+				return nil, fmt.Errorf("%s, document %d: %w", file, i+1, err)
+			}
+			all = append(all, p)
+		}
+	}
+	return all, nil
+}
+
+func readPolicy(document []byte) (*v1alpha1.AdvancedHorizontalPodAutoscaler, error) {
+	p := &v1alpha1.AdvancedHorizontalPodAutoscaler{}
+	if err := yaml.UnmarshalStrict(document, p); err != nil {
+		return nil, err
+	}
+	want := v1alpha1.GroupVersion().String()
+	if p.APIVersion != want || p.Kind != v1alpha1.Kind {
+		return nil, fmt.Errorf("is %s %s: it must be %s %s", p.APIVersion, p.Kind, want, v1alpha1.Kind)
+	}
+	if p.Namespace == "" {
+		p.Namespace = "default"
+	}
+	p.Spec.Default()
+	p.UID = types.UID(p.Namespace + "/" + p.Name)
+	if p.Name == "" {
+		return nil, errors.New("metadata.name must not be empty")
+	}
+	return p, p.Spec.Validate()
+}

@@ -1,0 +1,112 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/foretide/foretide/aggregator/controller"
+	"github.com/foretide/foretide/aggregator/identity"
+	"github.com/foretide/foretide/aggregator/workload"
+	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
+)
+
+// leaseName is the Lease whose holder scales.
+const leaseName = "foretide-aggregator"
+
+// withKubernetes adds what finds policies and pods in the cluster, decides and scales.
+func (a *aggregator) withKubernetes(ctx context.Context) error {
+	ctrl.SetLogger(logr.FromSlogHandler(a.log.Handler()))
+	config, err := a.kubeconfig()
+	if err != nil {
+		return err
+	}
+	mgr, err := newManager(config, a.options)
+	if err != nil {
+		return err
+	}
+	clients, err := workload.Connect(config, mgr.GetRESTMapper())
+	if err != nil {
+		return err
+	}
+	directory, err := workload.New(workload.Options{Clients: clients, Logger: a.log})
+	if err != nil {
+		return err
+	}
+	recorder, err := a.recordDemand(directory.Workloads)
+	if err != nil {
+		return err
+	}
+	reconciler, err := controller.New(controller.Options{
+		Client: mgr.GetClient(), Events: mgr.GetEventRecorder("foretide-aggregator"), Targets: targets{directory}, Evaluator: a.evaluator(),
+		Observer: a.board, Logger: a.log, SyncInterval: a.options.SyncInterval,
+	})
+	if err != nil {
+		return err
+	}
+	if err := reconciler.Register(ctx, mgr); err != nil {
+		return err
+	}
+	for _, runnable := range []manager.Runnable{directory, recorder} {
+		if err := mgr.Add(runnable); err != nil {
+			return err
+		}
+	}
+	a.add("controller", mgr.Start)
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	who := identity.NewAgentReview(client, a.options.Namespace, time.Now).Authenticate
+	if a.options.IngestTokenFile != "" {
+		tokens, err := identity.NewTokenFile(a.options.IngestTokenFile, a.log)
+		if err != nil {
+			return fmt.Errorf("--ingest.token-file: %w", err)
+		}
+		who = tokens.Authenticate
+	}
+	return a.serve(ctx, identity.Secret{Client: client, Namespace: a.options.Namespace}, who, identity.NewAccess(client, a.log, time.Now))
+}
+
+// kubeconfig is that of the flag or of the pod. The API server's own fairness rules how fast it is asked.
+func (a *aggregator) kubeconfig() (*rest.Config, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", a.options.Kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("--kubernetes.kubeconfig (outside Kubernetes use --kubernetes.enabled=false): %w", err)
+	}
+	config.QPS = -1
+	config.UserAgent = "foretide-aggregator/" + a.options.Version
+	return config, nil
+}
+
+func newManager(config *rest.Config, o Options) (manager.Manager, error) {
+	scheme := runtime.NewScheme()
+	if err := clientgoscheme.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	mgr, err := ctrl.NewManager(config, manager.Options{
+		Scheme: scheme,
+		// Metrics and health are served by web.go.
+		Metrics:        metricsserver.Options{BindAddress: "0"},
+		LeaderElection: o.LeaderElection, LeaderElectionID: leaseName, LeaderElectionNamespace: o.Namespace,
+		// A clean stop hands over at once instead of after the Lease has run out.
+		LeaderElectionReleaseOnCancel: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connect to the API server: %w", err)
+	}
+	return mgr, nil
+}

@@ -1,0 +1,148 @@
+// Package app is where the aggregator's rooms meet.
+//
+//	agents ─ gRPC ─► ingest ─► storage (durable, then acknowledged)
+//	                    └────► live ─► controller ─► scale subresource
+//	live ─► recorder ─► storage ─► forecast ─► controller ─► status, metrics, page
+package app
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+)
+
+// Options are the flags of `aggregator serve`; each field's comment names its flag.
+type Options struct {
+	StoragePath       string        // storage.path
+	RawRetention      time.Duration // storage.raw-retention
+	WorkloadRetention time.Duration // storage.workload-retention
+	IngestAddress     string        // ingest.listen-address
+	IngestTokenFile   string        // ingest.token-file
+	ReportInterval    time.Duration // ingest.report-interval
+	TLSCertFile       string        // tls.cert-file
+	TLSKeyFile        string        // tls.key-file
+	TLSNames          string        // tls.names
+	WebAddress        string        // web.listen-address
+	HealthAddress     string        // health.listen-address
+	LiveWindow        time.Duration // live.window
+	LiveStaleAfter    time.Duration // live.stale-after
+	Kubernetes        bool          // kubernetes.enabled
+	Kubeconfig        string        // kubernetes.kubeconfig
+	Namespace         string        // kubernetes.namespace
+	LeaderElection    bool          // kubernetes.leader-election
+	SyncInterval      time.Duration // controller.sync-interval
+	PoliciesPath      string        // policies.path
+	LogLevel          slog.Level    // log.level
+	// Version is shown in metrics and on the page; main sets it.
+	Version string
+}
+
+// DefaultOptions are the options without any flag.
+func DefaultOptions() Options {
+	return Options{
+		StoragePath:       "/var/lib/foretide",
+		RawRetention:      7 * 24 * time.Hour,
+		WorkloadRetention: 90 * 24 * time.Hour,
+		IngestAddress:     ":9500",
+		ReportInterval:    time.Second,
+		WebAddress:        ":8443",
+		HealthAddress:     ":8081",
+		LiveWindow:        10 * time.Second,
+		LiveStaleAfter:    30 * time.Second,
+		Kubernetes:        true,
+		Namespace:         "foretide-system",
+		LeaderElection:    true,
+		SyncInterval:      2 * time.Second,
+		Version:           "dev",
+	}
+}
+
+// Register binds the options to their flags.
+func (o *Options) Register(f *flag.FlagSet) {
+	f.StringVar(&o.StoragePath, "storage.path", o.StoragePath, "directory of the history")
+	f.DurationVar(&o.RawRetention, "storage.raw-retention", o.RawRetention, "how long readings of devices and pods are kept")
+	f.DurationVar(&o.WorkloadRetention, "storage.workload-retention", o.WorkloadRetention, "how long the demand of workloads is kept; forecasts use up to 28 days of it")
+	f.StringVar(&o.IngestAddress, "ingest.listen-address", o.IngestAddress, "where agents connect (gRPC over TLS)")
+	f.StringVar(&o.IngestTokenFile, "ingest.token-file", o.IngestTokenFile, "file with the token agents must present, for use outside Kubernetes; empty: their ServiceAccount tokens are reviewed by the API server")
+	f.DurationVar(&o.ReportInterval, "ingest.report-interval", o.ReportInterval, "how often each agent shall report, 1s or more")
+	f.StringVar(&o.TLSCertFile, "tls.cert-file", o.TLSCertFile, "serving certificate (PEM); empty: one is made and renewed here")
+	f.StringVar(&o.TLSKeyFile, "tls.key-file", o.TLSKeyFile, "key of the serving certificate (PEM)")
+	f.StringVar(&o.TLSNames, "tls.names", o.TLSNames, "further DNS names or addresses, comma-separated, of the certificate that is made here")
+	f.StringVar(&o.WebAddress, "web.listen-address", o.WebAddress, "where the page and /metrics are served: plain HTTP without a login on a loopback address, otherwise HTTPS for those who may get that path (Kubernetes RBAC, nonResourceURLs)")
+	f.StringVar(&o.HealthAddress, "health.listen-address", o.HealthAddress, "where /healthz and /readyz are served (plain HTTP, no data)")
+	f.DurationVar(&o.LiveWindow, "live.window", o.LiveWindow, "utilization is averaged over this long before it is acted on")
+	f.DurationVar(&o.LiveStaleAfter, "live.stale-after", o.LiveStaleAfter, "telemetry older than this is unknown, which holds or raises replicas and never lowers them")
+	f.BoolVar(&o.Kubernetes, "kubernetes.enabled", o.Kubernetes, "find policies and pods in Kubernetes and scale; false: only observe, with policies from files")
+	f.StringVar(&o.Kubeconfig, "kubernetes.kubeconfig", o.Kubeconfig, "kubeconfig file; empty: the pod's ServiceAccount")
+	f.StringVar(&o.Namespace, "kubernetes.namespace", o.Namespace, "the aggregator's own namespace ($POD_NAMESPACE)")
+	f.BoolVar(&o.LeaderElection, "kubernetes.leader-election", o.LeaderElection, "only the holder of the Lease foretide-aggregator scales")
+	f.DurationVar(&o.SyncInterval, "controller.sync-interval", o.SyncInterval, "how often each policy is decided anew")
+	f.StringVar(&o.PoliciesPath, "policies.path", o.PoliciesPath, "file or directory of policies (YAML), with kubernetes.enabled=false")
+	f.TextVar(&o.LogLevel, "log.level", o.LogLevel, "DEBUG, INFO, WARN or ERROR")
+}
+
+// Validate returns every flag that is wrong, with its value and what is allowed.
+func (o Options) Validate() error {
+	var errs []error
+	wrong := func(flag string, value any, allowed string) {
+		errs = append(errs, fmt.Errorf("--%s is %q: it must be %s", flag, fmt.Sprint(value), allowed))
+	}
+	if o.StoragePath == "" {
+		wrong("storage.path", o.StoragePath, "a directory")
+	}
+	for flag, value := range map[string]time.Duration{"storage.raw-retention": o.RawRetention, "storage.workload-retention": o.WorkloadRetention} {
+		if value < 2*time.Hour {
+			wrong(flag, value, "2h or more")
+		}
+	}
+	for flag, address := range map[string]string{
+		"ingest.listen-address": o.IngestAddress, "web.listen-address": o.WebAddress, "health.listen-address": o.HealthAddress,
+	} {
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			wrong(flag, address, "host:port or :port")
+		}
+	}
+	if o.ReportInterval < time.Second || o.ReportInterval > 5*time.Minute {
+		wrong("ingest.report-interval", o.ReportInterval, "1s to 5m")
+	}
+	if (o.TLSCertFile == "") != (o.TLSKeyFile == "") {
+		wrong("tls.cert-file", o.TLSCertFile, "given together with --tls.key-file, or neither")
+	}
+	if o.LiveWindow < time.Second || o.LiveWindow > 5*time.Minute {
+		wrong("live.window", o.LiveWindow, "1s to 5m")
+	}
+	if o.LiveStaleAfter < 2*o.ReportInterval {
+		wrong("live.stale-after", o.LiveStaleAfter, "at least two report intervals")
+	}
+	if o.SyncInterval < 500*time.Millisecond || o.SyncInterval > 5*time.Minute {
+		wrong("controller.sync-interval", o.SyncInterval, "500ms to 5m")
+	}
+	if o.Kubernetes && o.PoliciesPath != "" {
+		wrong("policies.path", o.PoliciesPath, "empty, or given with --kubernetes.enabled=false")
+	}
+	if !o.Kubernetes {
+		if o.PoliciesPath == "" {
+			wrong("policies.path", o.PoliciesPath, "a file or directory when --kubernetes.enabled=false")
+		}
+		if o.IngestTokenFile == "" {
+			wrong("ingest.token-file", o.IngestTokenFile, "a file when --kubernetes.enabled=false: nobody else could say who the agents are")
+		}
+		if !loopback(o.WebAddress) {
+			wrong("web.listen-address", o.WebAddress, "a loopback address when --kubernetes.enabled=false: nobody could say who may read")
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// loopback reports whether an address can be reached from this host only.
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
