@@ -1,0 +1,227 @@
+//go:build integration
+
+package integration
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
+)
+
+// manifest is a policy with nothing but what is required.
+func manifest(name string) *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": v1alpha1.GroupVersion().String(),
+		"kind":       v1alpha1.Kind,
+		"metadata":   map[string]any{"name": name, "namespace": "default"},
+		"spec": map[string]any{
+			"scaleTargetRef": map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "name": "bert"},
+			"maxReplicas":    int64(8),
+			"metrics": []any{map[string]any{
+				"type": "Resource",
+				"resource": map[string]any{
+					"name":   "gpu",
+					"target": map[string]any{"type": "Utilization", "averageUtilization": int64(20)},
+				},
+			}},
+		},
+	}}
+}
+
+// set changes a field of a manifest, by its path; a number in the path is a place in a list.
+func set(value any, path ...any) func(*unstructured.Unstructured) {
+	return func(u *unstructured.Unstructured) {
+		var at any = u.Object
+		for _, step := range path[:len(path)-1] {
+			switch s := step.(type) {
+			case string:
+				m := at.(map[string]any)
+				if m[s] == nil {
+					m[s] = map[string]any{}
+				}
+				at = m[s]
+			case int:
+				at = at.([]any)[s]
+			}
+		}
+		last, m := path[len(path)-1].(string), at.(map[string]any)
+		if value == nil {
+			delete(m, last)
+		} else {
+			m[last] = value
+		}
+	}
+}
+
+func TestDefaultsAreFilledIn(t *testing.T) {
+	if err := apiServer.client.Create(t.Context(), manifest("defaults")); err != nil {
+		t.Fatal(err)
+	}
+	var got v1alpha1.AdvancedHorizontalPodAutoscaler
+	if err := apiServer.client.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "defaults"}, &got); err != nil {
+		t.Fatal(err)
+	}
+	want := v1alpha1.AdvancedHorizontalPodAutoscalerSpec{
+		ScaleTargetRef: got.Spec.ScaleTargetRef, Metrics: got.Spec.Metrics, MaxReplicas: 8,
+	}
+	want.Default()
+	if diff := cmp.Diff(want, got.Spec); diff != "" {
+		t.Errorf("the schema's defaults and those of Default differ (-Default +schema):\n%s", diff)
+	}
+	if err := got.Spec.Validate(); err != nil {
+		t.Errorf("the schema lets through what Validate does not: %v", err)
+	}
+}
+
+func TestWrongPoliciesAreRefusedByFieldValueAndRange(t *testing.T) {
+	target := []any{"spec", "metrics", 0, "resource", "target"}
+	for name, c := range map[string]struct {
+		change func(*unstructured.Unstructured)
+		want   []string
+	}{
+		"strategy":         {set("automatic", "spec", "scaleStrategy"), []string{"spec.scaleStrategy", `"automatic"`, `"observer", "auto"`}},
+		"max below min":    {set(int64(9), "spec", "minReplicas"), []string{"spec.maxReplicas: Invalid value", "8: must be minReplicas (9) or more"}},
+		"min 0":            {set(int64(0), "spec", "minReplicas"), []string{"spec.minReplicas", "0", "greater than or equal to 1"}},
+		"max missing":      {set(nil, "spec", "maxReplicas"), []string{"spec.maxReplicas", "Required value"}},
+		"utilization 0":    {set(int64(0), append(target, "averageUtilization")...), []string{"spec.metrics[0].resource.target.averageUtilization", "0", "greater than or equal to 1"}},
+		"utilization 101":  {set(int64(101), append(target, "averageUtilization")...), []string{"spec.metrics[0].resource.target.averageUtilization", "101", "less than or equal to 100"}},
+		"target type":      {set("AverageValue", append(target, "type")...), []string{"spec.metrics[0].resource.target.type", `"AverageValue"`, `"Utilization"`}},
+		"metric cpu":       {set("cpu", "spec", "metrics", 0, "resource", "name"), []string{"spec.metrics[0].resource.name", `"cpu"`, `"gpu"`}},
+		"metric type":      {set("External", "spec", "metrics", 0, "type"), []string{"spec.metrics[0].type", `"External"`, `"Resource"`}},
+		"no metric":        {set([]any{}, "spec", "metrics"), []string{"spec.metrics", "0", "at least 1"}},
+		"window":           {set(int64(3601), "spec", "stabilizationWindowSeconds"), []string{"spec.stabilizationWindowSeconds", "3601", "less than or equal to 3600"}},
+		"quantile 100":     {set(int64(100), "spec", "prediction", "quantile"), []string{"spec.prediction.quantile", "100", "less than or equal to 99"}},
+		"quantile 0.95":    {set(0.95, "spec", "prediction", "quantile"), []string{"spec.prediction.quantile", "integer"}},
+		"lead":             {set(int64(-1), "spec", "prediction", "scaleUpForward"), []string{"spec.prediction.scaleUpForward", "-1", "greater than or equal to 0"}},
+		"nameless target":  {set("", "spec", "scaleTargetRef", "name"), []string{"spec.scaleTargetRef.name", "at least 1 chars"}},
+		"no target":        {set(nil, "spec", "scaleTargetRef"), []string{"spec.scaleTargetRef", "Required value"}},
+		"no spec whatever": {set(nil, "spec"), []string{"spec", "Required value"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			policy := manifest("wrong")
+			c.change(policy)
+			err := apiServer.client.Create(t.Context(), policy)
+			if err == nil {
+				_ = apiServer.client.Delete(t.Context(), policy)
+				t.Fatal("it was accepted")
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q is not in: %v", want, err)
+				}
+			}
+		})
+	}
+}
+
+func TestKubectlPrintsTheColumns(t *testing.T) {
+	policy := &v1alpha1.AdvancedHorizontalPodAutoscaler{}
+	if err := apiServer.client.Create(t.Context(), manifest("columns")); err != nil {
+		t.Fatal(err)
+	}
+	if err := apiServer.client.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "columns"}, policy); err != nil {
+		t.Fatal(err)
+	}
+	fresh, err := kubectl(t, nil, "get", "ahpa", "columns")
+	if err != nil {
+		t.Fatal(fresh, err)
+	}
+	expectTable(t, fresh, "columns observer bert gpu 20 1 8") // CURRENT(%), DESIREDPODS and REPLICAS are not known yet
+
+	current, desired, replicas := int32(189), int32(8), int32(4)
+	policy.Status.CurrentReplicas, policy.Status.DesiredReplicas = &replicas, &desired
+	policy.Status.CurrentMetrics = []v1alpha1.MetricStatus{{
+		Type: v1alpha1.MetricSourceResource,
+		Resource: v1alpha1.ResourceMetricStatus{
+			Name: v1alpha1.ResourceGPU, Current: v1alpha1.MetricValueStatus{AverageUtilization: &current},
+		},
+	}}
+	if err := apiServer.client.Status().Update(t.Context(), policy); err != nil {
+		t.Fatal(err)
+	}
+	full, err := kubectl(t, nil, "get", "ahpa", "columns")
+	if err != nil {
+		t.Fatal(full, err)
+	}
+	expectTable(t, full, "columns observer bert gpu 20 189 8 4 1 8")
+}
+
+// expectTable checks what kubectl printed: the heading, and the one row without its age.
+func expectTable(t *testing.T, printed, row string) {
+	t.Helper()
+	lines := strings.Split(strings.TrimSpace(printed), "\n")
+	if len(lines) != 2 {
+		t.Fatalf("printed:\n%s", printed)
+	}
+	const heading = "NAME STRATEGY REFERENCE METRIC TARGET(%) CURRENT(%) DESIREDPODS REPLICAS MINPODS MAXPODS AGE"
+	if got := strings.Join(strings.Fields(lines[0]), " "); got != heading {
+		t.Errorf("heading is\n%s, want\n%s", got, heading)
+	}
+	fields := strings.Fields(lines[1])
+	if got := strings.Join(fields[:len(fields)-1], " "); got != row {
+		t.Errorf("row is\n%s, want\n%s", got, row)
+	}
+}
+
+// ahpaManifest is a manifest from AHPA's documentation with another apiVersion line.
+func ahpaManifest(t *testing.T) []byte {
+	t.Helper()
+	text, err := os.ReadFile("testdata/fib-gpu.ahpa.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.ReplaceAll(text, []byte("autoscaling.alibabacloud.com/v1beta1"), []byte(v1alpha1.GroupVersion().String()))
+}
+
+func TestAManifestForAHPANeedsOnlyAnotherAPIVersion(t *testing.T) {
+	out, err := kubectl(t, ahpaManifest(t), "apply", "-f", "-")
+	if err != nil {
+		t.Fatal(out, err)
+	}
+	out, err = kubectl(t, nil, "get", "ahpa", "fib-gpu")
+	if err != nil {
+		t.Fatal(out, err)
+	}
+	expectTable(t, out, "fib-gpu observer bert-intent-detection gpu 20 10 50")
+}
+
+func TestAFieldThatIsNotActedUponIsNamedAndNotStored(t *testing.T) {
+	bounds, err := os.ReadFile("testdata/instance-bounds.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := bytes.ReplaceAll(append(ahpaManifest(t), bounds...), []byte("name: fib-gpu"), []byte("name: bounded"))
+	if out, err := kubectl(t, text, "apply", "-f", "-"); err == nil || !strings.Contains(out, `unknown field "spec.instanceBounds"`) {
+		t.Errorf("strict: %v, %s", err, out)
+	}
+	if out, err := kubectl(t, text, "apply", "--validate=warn", "-f", "-"); err != nil || !strings.Contains(out, `unknown field "spec.instanceBounds"`) {
+		t.Errorf("warn: %v, %s", err, out)
+	}
+	stored := &unstructured.Unstructured{}
+	stored.SetGroupVersionKind(v1alpha1.GroupVersion().WithKind(v1alpha1.Kind))
+	if err := apiServer.client.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "bounded"}, stored); err != nil {
+		t.Fatal(err)
+	}
+	if _, found, _ := unstructured.NestedFieldNoCopy(stored.Object, "spec", "instanceBounds"); found {
+		t.Error("spec.instanceBounds was stored")
+	}
+}
+
+func TestEveryFieldSaysWhatItMeans(t *testing.T) {
+	out, err := kubectl(t, nil, "explain", "ahpa.spec.prediction")
+	if err != nil {
+		t.Fatal(out, err)
+	}
+	for _, want := range []string{"quantile", "scaleUpForward", "default 95", "0 to 3600, default 180"} {
+		if !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
+			t.Errorf("%q is not in:\n%s", want, out)
+		}
+	}
+}
