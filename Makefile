@@ -1,0 +1,147 @@
+# Every step of CI is a target here. `make help` lists them. Needs Debian 12 with Go, gcc and root; installs the rest itself.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/foretide
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := $(CACHE)/golangci-lint-$(GOLANGCI_VERSION)
+K8S_VERSION := v1.37.2
+K8S_BIN := $(CACHE)/cluster-$(K8S_VERSION)
+CLUSTER_DIR := /var/lib/foretide-cluster
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+# go-nvml's symbols are found when first called, so a distribution that binds at start-up by default must be told not to.
+AGENT_LDFLAGS := $(LDFLAGS) -extldflags=-Wl,-z,lazy
+PACKAGES_CLUSTER := etcd-server containerd runc containernetworking-plugins nftables iproute2 buildah ca-certificates tzdata netbase
+PACKAGES_GENERATE := protobuf-compiler
+FAKENVML := test/fakenvml/build/libnvidia-ml.so.1
+UNIT := ./agent/... ./aggregator/... ./pkg/... ./test/fakenvml/... ./test/load/...
+
+.PHONY: help
+help: ## Print this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: bin/agent bin/aggregator ## Build both binaries into bin/
+
+.PHONY: bin/agent bin/aggregator
+# Without grpcnotrace gRPC keeps its request traces and pulls in golang.org/x/net/trace: 3 MiB of memory for nothing.
+bin/agent:
+	CGO_ENABLED=1 CGO_CFLAGS='-O2 -g -Wno-deprecated-declarations' go build -trimpath -tags grpcnotrace -ldflags '$(AGENT_LDFLAGS)' -o $@ ./agent
+bin/aggregator:
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./aggregator
+
+$(FAKENVML): $(wildcard test/fakenvml/lib/*) test/fakenvml/build.sh
+	test/fakenvml/build.sh $(@D)
+
+.PHONY: fakenvml
+fakenvml: $(FAKENVML) ## Build the scenario library that stands where NVIDIA's NVML would be
+
+.PHONY: test
+test: unit integration cluster-test e2e ## Everything: unit tests, API server tests, and the walkthrough on a real cluster
+
+.PHONY: unit
+unit: ## Fast tests, with the race detector
+	go test -race $(UNIT)
+
+.PHONY: integration
+integration: deps-cluster $(K8S_BIN)/kube-apiserver ## Tests against a real kube-apiserver and etcd
+	KUBE_APISERVER=$(K8S_BIN)/kube-apiserver ETCD=/usr/bin/etcd go test -race -count=1 -tags integration ./test/integration/...
+
+.PHONY: cluster-test
+cluster-test: ## Unit tests of the test cluster's own module
+	cd test/cluster && go test ./...
+
+.PHONY: e2e
+e2e: images cluster-up ## The walkthrough on a real cluster, which is stopped afterwards
+	trap 'cd $(CURDIR) && $(MAKE) --no-print-directory cluster-down' EXIT; \
+	KUBECONFIG=$(CLUSTER_DIR)/kubeconfig PATH=$(K8S_BIN):$$PATH go test -count=1 -v -timeout 30m -tags e2e ./test/e2e/...
+
+.PHONY: demo
+demo: bin/agent fakenvml ## See the main job on recorded load in two minutes; no cluster needed; ends by itself
+	go run ./hack/demo
+
+.PHONY: demo-cluster
+demo-cluster: images cluster-up ## The walkthrough on a real cluster, told step by step; leaves the cluster up
+	KUBECONFIG=$(CLUSTER_DIR)/kubeconfig PATH=$(K8S_BIN):$$PATH go test -count=1 -v -timeout 30m -tags e2e -run TestWalkthrough ./test/e2e/...
+	@echo "The cluster is still up: export KUBECONFIG=$(CLUSTER_DIR)/kubeconfig PATH=$(K8S_BIN):\$$PATH; stop it with: make cluster-down"
+
+.PHONY: cluster-build
+cluster-build: $(K8S_BIN)/kube-apiserver ## Build the Kubernetes binaries once (about 10 minutes on 2 cores)
+$(K8S_BIN)/kube-apiserver: test/cluster/go.mod
+	cd test/cluster && go run . build
+	touch $@
+
+.PHONY: cluster-up
+cluster-up: deps-cluster cluster-build fakenvml ## Start a real one-node Kubernetes with 8 scripted GPUs on this machine
+	cd test/cluster && go run . up --dir $(CLUSTER_DIR)
+	install -D -m 0755 $(FAKENVML) $(CLUSTER_DIR)/gpu/libnvidia-ml.so.1
+	cd test/cluster && go run . load-image --dir $(CLUSTER_DIR) $(CURDIR)/dist/agent.tar $(CURDIR)/dist/aggregator.tar
+
+.PHONY: cluster-down
+cluster-down: ## Stop that cluster and remove all it left
+	cd test/cluster && go run . down --dir $(CLUSTER_DIR)
+
+.PHONY: images
+images: deps-cluster build ## Build both images into dist/ without a daemon
+	mkdir -p dist
+	hack/images/build.sh Dockerfile.agent localhost/foretide/agent:dev . dist/agent.tar
+	hack/images/build.sh Dockerfile.aggregator localhost/foretide/aggregator:dev . dist/aggregator.tar
+
+.PHONY: bench
+bench: bench-agent bench-reaction ## All figures, BENCH lines last
+
+.PHONY: bench-agent
+bench-agent: build fakenvml ## The agent's memory with 8 GPUs read each second
+	go run ./test/bench/footprint
+
+.PHONY: bench-reaction
+bench-reaction: images cluster-up ## From a load step to DESIREDPODS on the real cluster
+	trap 'cd $(CURDIR) && $(MAKE) --no-print-directory cluster-down >/dev/null' EXIT; \
+	KUBECONFIG=$(CLUSTER_DIR)/kubeconfig PATH=$(K8S_BIN):$$PATH go test -count=1 -v -timeout 30m -tags e2e -run TestReaction ./test/e2e/... | tee /dev/stderr | grep -o 'BENCH .*'
+
+.PHONY: verify
+verify: lint verify-generate verify-imports ## Lint, import table, generated files up to date
+
+.PHONY: lint
+lint: $(GOLANGCI) ## golangci-lint with the import table as rules
+	$(GOLANGCI) run ./...
+	cd test/cluster && $(GOLANGCI) run --config ../../.golangci.yml ./...
+
+$(GOLANGCI): hack/golangci/go.mod
+	cd hack/golangci && go build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.PHONY: verify-imports
+verify-imports: ## Agent and aggregator link nothing of each other
+	! go list -deps ./agent | grep -E '^github.com/foretide/foretide/(aggregator|test|hack)|^k8s.io/client-go'
+	! go list -deps ./aggregator | grep -E '^github.com/foretide/foretide/(agent|test|hack)|go-nvml'
+
+.PHONY: generate
+generate: deps-generate ## Write generated code, the CRD and the flag references
+	mkdir -p bin
+	go build -o bin/ google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
+	PATH=$(CURDIR)/bin:$$PATH protoc -I pkg/telemetry/telemetrypb --go_out=pkg/telemetry/telemetrypb --go_opt=paths=source_relative \
+		--go-grpc_out=pkg/telemetry/telemetrypb --go-grpc_opt=paths=source_relative telemetry.proto
+	go tool controller-gen object crd paths=./pkg/apis/... output:crd:dir=deploy/base/crd
+	go mod tidy
+
+.PHONY: verify-generate
+verify-generate: generate ## Fail when `make generate` changes anything
+	@git diff --exit-code -- pkg deploy go.mod go.sum || { echo "generated files are out of date: run make generate and commit"; exit 1; }
+
+define install
+	@missing=$$(for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then echo "installing:" $$missing; apt-get update -q >/dev/null; \
+	DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -q -y --no-install-recommends $$missing >/dev/null; fi
+endef
+
+.PHONY: deps-cluster deps-generate
+deps-cluster:
+	$(call install,$(PACKAGES_CLUSTER))
+deps-generate:
+	$(call install,$(PACKAGES_GENERATE))
+
+.PHONY: clean
+clean: ## Remove what was built here (not the cached Kubernetes binaries)
+	rm -rf bin dist test/fakenvml/build
