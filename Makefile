@@ -99,7 +99,7 @@ bench-agent: build fakenvml ## The agent's memory with 8 GPUs read each second
 .PHONY: bench-reaction
 bench-reaction: images cluster-up ## From a load step to DESIREDPODS on the real cluster
 	trap 'cd $(CURDIR) && $(MAKE) --no-print-directory cluster-down >/dev/null' EXIT; \
-	KUBECONFIG=$(CLUSTER_DIR)/kubeconfig PATH=$(K8S_BIN):$$PATH go test -count=1 -v -timeout 30m -tags e2e -run TestReaction ./test/e2e/... | tee /dev/stderr | grep -o 'BENCH .*'
+	KUBECONFIG=$(CLUSTER_DIR)/kubeconfig PATH=$(K8S_BIN):$$PATH go test -count=1 -v -timeout 30m -tags e2e,bench -run TestReaction ./test/e2e/... | tee /dev/stderr | grep -o 'BENCH .*'
 
 .PHONY: verify
 verify: lint verify-generate verify-imports ## Lint, import table, generated files up to date

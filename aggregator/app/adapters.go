@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/foretide/foretide/aggregator/controller"
@@ -17,10 +19,27 @@ import (
 // loads is the live view as the controller's Loads.
 type loads struct{ view *live.View }
 
-func (l loads) Load(namespace, pod string, now time.Time) (controller.Load, bool) {
-	load, ok := l.view.Pod(namespace, pod, now)
-	return controller.Load{GPUs: load.GPUs, BusyGPUs: load.BusyGPUs}, ok
+func (l loads) Load(namespace, pod string, since, now time.Time) (controller.Load, bool) {
+	load, settled, ok := l.view.PodSince(namespace, pod, since, now)
+	return controller.Load{GPUs: load.GPUs, BusyGPUs: load.BusyGPUs, Settled: settled}, ok
 }
+
+func (l loads) Trouble(node string, now time.Time) string {
+	state, ok := l.view.Node(node, now)
+	switch {
+	case !ok:
+		return "its agent has not reported within the last hour"
+	case state.Stale:
+		return "its agent last reported at " + state.LastBatch.UTC().Format(time.TimeOnly) + " UTC"
+	}
+	if more := len(state.Problems) - troublesNamed; more > 0 {
+		return fmt.Sprintf("%s, and %d more", strings.Join(state.Problems[:troublesNamed], ", "), more)
+	}
+	return strings.Join(state.Problems, ", ")
+}
+
+// troublesNamed is how many of a node's problems a message names.
+const troublesNamed = 2
 
 // history is the store as the controller's History.
 type history struct{ store *storage.Store }

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,10 +22,41 @@ type Evaluator struct {
 	windows map[types.UID]*window
 }
 
-// window is a policy's memory of its own recommendations, for the target they were made for.
+// window is a policy's memory of its own recommendations and of who shared the load, for the target they were made for.
 type window struct {
 	target v1alpha1.ScaleTargetRef
 	scaling.Window
+	// ready are the pods that were ready at the last look, shared since when they were.
+	ready  []string
+	shared time.Time
+}
+
+// settle is how long after a change of the ready pods their utilization may still tell of before: NVML averages over up to a
+// second (nvml.h, nvmlUtilization_t).
+const settleLoad = time.Second
+
+// since returns from when on the present ready pods share the load as they do now. An average that reaches back beyond that
+// would count the same demand twice: the old pod's, when it bore all of it, and the new pod's share.
+func (w *window) since(pods []Pod, now time.Time) time.Time {
+	var ready []string
+	var newest time.Time
+	for _, pod := range pods {
+		if pod.State == scaling.Ready {
+			ready = append(ready, pod.Name)
+			if pod.ReadySince.After(newest) {
+				newest = pod.ReadySince
+			}
+		}
+	}
+	slices.Sort(ready)
+	switch {
+	case w.ready == nil:
+		w.shared = newest
+	case !slices.Equal(ready, w.ready):
+		w.shared = now
+	}
+	w.ready = ready
+	return w.shared.Add(settleLoad)
 }
 
 // NewEvaluator returns an Evaluator over the loads and the history given.
@@ -37,7 +69,8 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 	out := describe(policy, now)
 	out.Workload, out.Current = target.Workload, &target.Replicas
 
-	pods, fresh := e.observe(target, now)
+	memory := e.window(policy)
+	pods, settling, fresh := e.observe(target, memory.since(target.Pods, now), now)
 	out.Data = fresh
 	out.Forecast = e.forecasts.predict(ctx, target.Workload, *policy.Spec.Prediction.Quantile, out.Lead, now)
 
@@ -52,10 +85,11 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 		scaling.Inputs{
 			Current:    target.Replicas,
 			Pods:       pods,
+			Settling:   settling,
 			GPUsPerPod: gpusPerPod(target.Pods),
 			Forecast:   scaling.Demand{PeakGPUs: out.Forecast.PeakGPUs, OK: out.Forecast.Acts, Why: out.Forecast.Note.Message},
 		},
-		&e.window(policy).Window, now)
+		&memory.Window, now)
 	out.Decision = &decision
 	return out
 }

@@ -173,12 +173,47 @@ func TestFreshness(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(1, 0.2)
 			c.change(w)
-			_, got := NewEvaluator(w, w).observe(w.target, noon)
+			_, _, got := NewEvaluator(w, w).observe(w.target, noon, noon)
 			if got.State != c.state || got.Note.Reason != c.reason {
 				t.Errorf("got %+v, want %s %s", got, c.state, c.reason)
 			}
 		})
 	}
+}
+
+func TestMissingTelemetryNamesWhatIsWrongWithTheNode(t *testing.T) {
+	w := newWorld(2, 0.2)
+	clear(w.loads)
+	w.troubles = map[string]string{"node-1": "kubelet does not answer"}
+	got := NewEvaluator(w, w).Evaluate(t.Context(), policy(), w.target, noon).Data.Note.Message
+	if want := "; node node-1: kubelet does not answer"; strings.Count(got, want) != 1 {
+		t.Errorf("message %q, want %q in it, once", got, want)
+	}
+}
+
+// One pod bears all of a demand of 0.92 GPUs; when three more share it, its average still tells of before.
+func TestALoadOfBeforeTheReadyPodsChangedIsNotActedOn(t *testing.T) {
+	w := newWorld(1, 0.92)
+	e := NewEvaluator(w, w)
+	look := func(after time.Duration, want int32, reason scaling.Reason) {
+		t.Helper()
+		got := e.Evaluate(t.Context(), policy(), w.target, noon.Add(after)).Decision
+		if got.Replicas != want || got.Reason != reason {
+			t.Errorf("after %v: %d, %s; want %d, %s (%s)", after, got.Replicas, got.Reason, want, reason, got.Message)
+		}
+	}
+	look(0, 4, scaling.ReactiveDemand)
+	w.run(4, 0.23)
+	for i := range w.target.Pods[1:] {
+		w.target.Pods[i+1].ReadySince = noon.Add(9 * time.Second)
+	}
+	w.loads["default/bert-0"] = Load{GPUs: 1, BusyGPUs: 0.7} // 7 of the 10 averaged seconds lie before
+	look(10*time.Second, 4, scaling.Settling)
+	w.loads["default/bert-0"] = Load{GPUs: 1, BusyGPUs: 0.23}
+	look(12*time.Second, 5, scaling.ReactiveDemand)
+	w.run(5, 0.184)
+	look(14*time.Second, 5, scaling.Settling)
+	look(16*time.Second, 5, scaling.Steady)
 }
 
 func TestGPUsPerPodAreThoseOfTheReadyOnes(t *testing.T) {

@@ -22,17 +22,18 @@ var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 
 // world is a target, what its pods do, what its workload did, and a clock that the test walks.
 type world struct {
-	now     time.Time
-	target  Target
-	absent  error // the target cannot be read
-	refuse  error // the target cannot be set
-	loads   map[string]Load
-	demand  func(at time.Time) float64 // NaN = unknown
-	unread  error                      // the history cannot be read
-	reads   int                        // of the history
-	scaled  []string
-	shown   map[string]Evaluation
-	records []string
+	now      time.Time
+	target   Target
+	absent   error // the target cannot be read
+	refuse   error // the target cannot be set
+	loads    map[string]Load
+	troubles map[string]string          // by node
+	demand   func(at time.Time) float64 // NaN = unknown
+	unread   error                      // the history cannot be read
+	reads    int                        // of the history
+	scaled   []string
+	shown    map[string]Evaluation
+	records  []string
 }
 
 func newWorld(replicas int32, busy float64) *world {
@@ -70,10 +71,13 @@ func (w *world) Scale(_ context.Context, _ string, ref v1alpha1.ScaleTargetRef, 
 	return w.refuse
 }
 
-func (w *world) Load(namespace, pod string, _ time.Time) (Load, bool) {
+func (w *world) Load(namespace, pod string, since, now time.Time) (Load, bool) {
 	load, ok := w.loads[namespace+"/"+pod]
+	load.Settled = !since.After(now)
 	return load, ok
 }
+
+func (w *world) Trouble(node string, _ time.Time) string { return w.troubles[node] }
 
 func (w *world) Demand(_ context.Context, _ Workload, from, to time.Time, step time.Duration) ([]float64, error) {
 	w.reads++

@@ -3,6 +3,7 @@ package controller
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,29 +17,46 @@ const telemetryGrace = 15 * time.Second
 // namedPods is how many pods a message names before it only counts them.
 const namedPods = 3
 
-// observe joins a target's pods with what they do, and says whether that is known of every ready one.
-func (e *Evaluator) observe(target Target, now time.Time) ([]scaling.Pod, Freshness) {
-	pods := make([]scaling.Pod, 0, len(target.Pods))
+// observe joins a target's pods with what they do, says whether that still tells of before since, and whether it is known of
+// every ready pod.
+func (e *Evaluator) observe(target Target, since, now time.Time) (pods []scaling.Pod, settling bool, fresh Freshness) {
+	pods = make([]scaling.Pod, 0, len(target.Pods))
 	var missing []string
+	var nodes []string // of those
 	ready, devices := 0, false
 	for _, pod := range target.Pods {
 		seen := scaling.Pod{Name: pod.Name, State: pod.State, GPUs: pod.GPUs}
 		devices = devices || pod.GPUs > 0
-		load, ok := e.loads.Load(target.Workload.Namespace, pod.Name, now)
+		load, ok := e.loads.Load(target.Workload.Namespace, pod.Name, since, now)
 		// A pod of whose devices only some were read is not known: the lost one may be the busy one.
 		if ok && float64(load.GPUs) >= pod.GPUs && load.GPUs > 0 && load.BusyGPUs >= 0 && !math.IsInf(load.BusyGPUs, 1) {
 			seen.GPUs, seen.BusyGPUs, seen.HasLoad = float64(load.GPUs), load.BusyGPUs, true
 			devices = true
+			settling = settling || pod.State == scaling.Ready && !load.Settled
 		}
 		if pod.State == scaling.Ready {
 			ready++
 			if !seen.HasLoad && now.Sub(pod.ReadySince) >= telemetryGrace {
 				missing = append(missing, describePod(pod, load, ok))
+				nodes = append(nodes, pod.Node)
 			}
 		}
 		pods = append(pods, seen)
 	}
-	return pods, freshness(target, ready, devices, missing)
+	return pods, settling, freshness(target, ready, devices, missing, e.troubles(nodes, now))
+}
+
+// troubles says what is wrong with the nodes, each once, as far as messages name them.
+func (e *Evaluator) troubles(nodes []string, now time.Time) string {
+	slices.Sort(nodes)
+	nodes = slices.Compact(nodes)
+	var said strings.Builder
+	for _, node := range nodes[:min(namedPods, len(nodes))] {
+		if trouble := e.loads.Trouble(node, now); node != "" && trouble != "" {
+			fmt.Fprintf(&said, "; node %s: %s", node, trouble)
+		}
+	}
+	return said.String()
 }
 
 func describePod(pod Pod, load Load, ok bool) string {
@@ -52,7 +70,7 @@ func describePod(pod Pod, load Load, ok bool) string {
 	return fmt.Sprintf("%s (%s)", pod.Name, node)
 }
 
-func freshness(target Target, ready int, devices bool, missing []string) Freshness {
+func freshness(target Target, ready int, devices bool, missing []string, troubles string) Freshness {
 	switch {
 	case len(target.Pods) == 0:
 		return Freshness{Unknown, Note{"NoPods", "the target has no pods"}}
@@ -68,6 +86,6 @@ func freshness(target Target, ready int, devices bool, missing []string) Freshne
 	if len(missing) > namedPods {
 		named, more = missing[:namedPods], fmt.Sprintf(" and %d more", len(missing)-namedPods)
 	}
-	return Freshness{False, Note{"MissingTelemetry", fmt.Sprintf("no fresh telemetry of %d of %d ready pods: %s%s",
-		len(missing), ready, strings.Join(named, ", "), more)}}
+	return Freshness{False, Note{"MissingTelemetry", fmt.Sprintf("no fresh telemetry of %d of %d ready pods: %s%s%s",
+		len(missing), ready, strings.Join(named, ", "), more, troubles)}}
 }

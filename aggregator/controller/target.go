@@ -40,6 +40,8 @@ type Load struct {
 	// GPUs is how many devices were read, BusyGPUs the sum of their utilization (1 = one device busy all the time).
 	GPUs     int
 	BusyGPUs float64
+	// Settled is true when BusyGPUs tells only of the time after the moment asked for; else nothing does yet.
+	Settled bool
 }
 
 // Targets reads and sets scale targets. A target that is not there, or that changed since it was read, is told by an error that
@@ -49,9 +51,13 @@ type Targets interface {
 	Scale(ctx context.Context, namespace string, ref v1alpha1.ScaleTargetRef, replicas int32, version string) error
 }
 
-// Loads knows what pods do now. False means unknown or stale, never idle.
+// Loads knows what pods do now.
 type Loads interface {
-	Load(namespace, pod string, now time.Time) (Load, bool)
+	// Load is what a pod does, averaged over a while that does not reach back beyond since as soon as that can be said. False
+	// means unknown or stale, never idle.
+	Load(namespace, pod string, since, now time.Time) (Load, bool)
+	// Trouble says in words what is wrong with a node's telemetry, "" when nothing is known to be.
+	Trouble(node string, now time.Time) string
 }
 
 // History knows what workloads did: their demand in busy GPUs on a grid from, from+step, …, to, NaN where it is unknown.

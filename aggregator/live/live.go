@@ -137,6 +137,22 @@ func (v *View) Pod(namespace, name string, now time.Time) (PodLoad, bool) {
 	return v.PodOver(namespace, name, v.window, now)
 }
 
+// PodSince is Pod, averaged over no more than what lies after since. While nothing does, settled is false and the load is
+// that of Pod.
+func (v *View) PodSince(namespace, name string, since, now time.Time) (load PodLoad, settled, ok bool) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	newest := v.newest(v.pods[podName{namespace, name}], now)
+	if newest == nil {
+		return PodLoad{}, false, false
+	}
+	if load, ok = newest.load(min(v.window, newest.end.Sub(since))); ok {
+		return load, true, true
+	}
+	load, ok = newest.load(v.window)
+	return load, false, ok
+}
+
 // PodOver is Pod with another averaging window, at most 2 minutes.
 func (v *View) PodOver(namespace, name string, window time.Duration, now time.Time) (PodLoad, bool) {
 	v.mu.RLock()
@@ -168,19 +184,34 @@ func (v *View) Pods(now time.Time) []NamespacedPodLoad {
 	return out
 }
 
+// Node returns the state of one node; false when it was not heard of within the last hour.
+func (v *View) Node(name string, now time.Time) (NodeState, bool) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	n, ok := v.nodes[name]
+	if !ok {
+		return NodeState{}, false
+	}
+	return v.state(name, n, now), true
+}
+
 // Nodes returns the state of every node heard of within the last hour, by name.
 func (v *View) Nodes(now time.Time) []NodeState {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	out := make([]NodeState, 0, len(v.nodes))
 	for name, n := range v.nodes {
-		out = append(out, NodeState{
-			Node: name, LastBatch: n.end, Received: n.received, Stale: !v.fresh(n.end, n.received, now),
-			OwnersKnown: n.ownersKnown, Problems: n.problems, Devices: n.devices,
-		})
+		out = append(out, v.state(name, n, now))
 	}
 	slices.SortFunc(out, func(a, b NodeState) int { return cmp.Compare(a.Node, b.Node) })
 	return out
+}
+
+func (v *View) state(name string, n *node, now time.Time) NodeState {
+	return NodeState{
+		Node: name, LastBatch: n.end, Received: n.received, Stale: !v.fresh(n.end, n.received, now),
+		OwnersKnown: n.ownersKnown, Problems: n.problems, Devices: n.devices,
+	}
 }
 
 // newest returns the fresh entry of a pod that appeared last, nil when there is none.

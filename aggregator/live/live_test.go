@@ -255,3 +255,49 @@ func TestReadersAndWritersMeet(t *testing.T) {
 	}
 	all.Wait()
 }
+
+func TestPodSinceLeavesOutWhatLiesBefore(t *testing.T) {
+	v := view(t)
+	for i := 1; i <= 12; i++ { // one pod bears everything until second 8, a fifth of it afterwards
+		u := 1.0
+		if i > 8 {
+			u = 0.2
+		}
+		v.Put(batch("a", at(float64(i)), usage("p", "main", "GPU-0", u)), at(float64(i)))
+	}
+	for _, c := range []struct {
+		since   float64
+		busy    float64
+		settled bool
+	}{
+		{-100, 0.68, true}, // the view's own 10 s: six at 1, four at 0.2
+		{8, 0.2, true},
+		{11.5, 0.2, true},
+		{12, 0.68, false},
+		{15, 0.68, false},
+	} {
+		got, settled, ok := v.PodSince("default", "p", at(c.since), at(12))
+		if !ok || settled != c.settled || math.Abs(got.BusyGPUs-c.busy) > 1e-9 {
+			t.Errorf("since %v: %v busy, settled %v, %v; want %v, %v", c.since, got.BusyGPUs, settled, ok, c.busy, c.settled)
+		}
+	}
+	if _, _, ok := v.PodSince("default", "p", at(0), at(60)); ok {
+		t.Error("a stale pod has a load")
+	}
+}
+
+func TestNodeTellsItsStateUntilItIsForgotten(t *testing.T) {
+	v := view(t)
+	b := batch("a", at(1))
+	b.Problems = []string{"kubelet: no answer"}
+	v.Put(b, at(1))
+	if n, ok := v.Node("a", at(2)); !ok || n.Stale || len(n.Problems) != 1 {
+		t.Errorf("fresh node is %+v, %v", n, ok)
+	}
+	if n, ok := v.Node("a", at(120)); !ok || !n.Stale {
+		t.Errorf("silent node is %+v, %v", n, ok)
+	}
+	if _, ok := v.Node("b", at(2)); ok {
+		t.Error("a node nobody heard of is known")
+	}
+}

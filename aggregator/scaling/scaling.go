@@ -68,6 +68,9 @@ type Inputs struct {
 	Pods       []Pod
 	GPUsPerPod float64 // devices that one replica asks for
 	Forecast   Demand
+	// Settling is true for the moment after the ready pods changed in which their load still tells of before: an old pod's of
+	// when it bore what it now shares. It is shown and not acted on.
+	Settling bool
 }
 
 // Reason is why a decision is what it is, as a word for conditions, events and metric labels.
@@ -79,6 +82,7 @@ const (
 	Disabled       Reason = "ScalingDisabled"     // the target has no replicas: someone switched it off
 	OutsideBounds  Reason = "OutsideBounds"       // replicas are outside minReplicas to maxReplicas: go to the bound
 	NoTelemetry    Reason = "NoTelemetry"         // neither load nor forecast: hold
+	Settling       Reason = "Settling"            // the ready pods changed a moment ago: hold until their load tells of now
 	PartialData    Reason = "PartialTelemetry"    // fewer would do, but the load of a pod is unknown: hold
 	Stabilized     Reason = "ScaleDownStabilized" // fewer would do, but more were needed within the window
 	ForecastDemand Reason = "ForecastDemand"      // the forecast asks for more than the present load
@@ -136,7 +140,7 @@ func Decide(p Policy, in Inputs, w *Window, now time.Time) Decision {
 		w.add(now, d.Replicas)
 		d.Message = fmt.Sprintf("%d replicas are fewer than minReplicas %d", in.Current, p.MinReplicas)
 	default:
-		d.combine(p, in.Current, w, now)
+		d.combine(p, in, w, now)
 		d.Message = fmt.Sprintf("%s; %s; %s", reactive.why, proactive.why, d.outcome(p, in.Current))
 	}
 	return d
@@ -149,15 +153,20 @@ func Decide(p Policy, in Inputs, w *Window, now time.Time) Decision {
 //	known      any         no              the larger, not below the current
 //	unknown    known       -               the forecast's, not below the current
 //	unknown    unknown     -               the current
-func (d *Decision) combine(p Policy, current int32, w *Window, now time.Time) {
+//	settling   any         any             the larger of the current and the forecast's; nothing is recorded
+func (d *Decision) combine(p Policy, in Inputs, w *Window, now time.Time) {
+	current := in.Current
 	want, reason := current, NoTelemetry
-	if d.Reactive != nil {
+	switch {
+	case in.Settling:
+		reason = Settling
+	case d.Reactive != nil:
 		want, reason = *d.Reactive, ReactiveDemand
 	}
-	if d.Proactive != nil && (d.Reactive == nil || *d.Proactive > want) {
+	if d.Proactive != nil && (d.Reactive == nil && !in.Settling || *d.Proactive > want) {
 		want, reason = *d.Proactive, ForecastDemand
 	}
-	if want == current && reason != NoTelemetry {
+	if want == current && reason != NoTelemetry && reason != Settling {
 		reason = Steady
 	}
 	if want < current && (d.Reactive == nil || d.Unknown > 0) {
@@ -168,7 +177,9 @@ func (d *Decision) combine(p Policy, current int32, w *Window, now time.Time) {
 	if d.Reactive == nil || d.Unknown > 0 {
 		record = max(want, current)
 	}
-	w.add(now, record)
+	if !in.Settling {
+		w.add(now, record)
+	}
 	if want < current && p.DownStabilization > 0 {
 		if most := min(w.max(now, p.DownStabilization), current); most > want {
 			want, reason = most, Stabilized
@@ -192,6 +203,8 @@ func (d *Decision) outcome(p Policy, current int32) string {
 	switch {
 	case d.Reason == PartialData:
 		return fmt.Sprintf("held at %d, because replicas do not go down on missing data", d.Replicas)
+	case d.Reason == Settling:
+		return fmt.Sprintf("held at %d for a moment, because the ready pods have just changed", d.Replicas)
 	case d.Reason == NoTelemetry:
 		return fmt.Sprintf("held at %d", d.Replicas)
 	case d.Limited == ScaleUpLimit:

@@ -36,6 +36,30 @@ func TestScaleDownWaitsUntilLargerRecommendationsScrollOut(t *testing.T) {
 	walk(t, w, p, start.Add(6*time.Minute+time.Second), n, 10, 1, ReactiveDemand) // 3 scrolls out, drop to 1
 }
 
+func TestWhileTheReadyPodsSettleNothingFallsAndNothingIsRecorded(t *testing.T) {
+	w, p := &Window{}, stabilized()
+	settling := func(percent, forecast float64) Inputs {
+		in := Inputs{Current: 4, Pods: ready(percent, percent, percent, percent), GPUsPerPod: 1, Settling: true}
+		in.Forecast = Demand{PeakGPUs: forecast, OK: forecast > 0}
+		return in
+	}
+	walk(t, w, p, start, 4, 10, 4, Stabilized)
+	for name, c := range map[string]struct {
+		in     Inputs
+		want   int32
+		reason Reason
+	}{
+		"high":              {settling(100, 0), 4, Settling},
+		"low":               {settling(0, 0), 4, Settling},
+		"the forecast asks": {settling(0, 3), 6, ForecastDemand},
+	} {
+		if d := Decide(p, c.in, w, start.Add(5*time.Minute)); d.Replicas != c.want || d.Reason != c.reason {
+			t.Errorf("%s: %d replicas (%s), want %d (%s): %s", name, d.Replicas, d.Reason, c.want, c.reason, d.Message)
+		}
+	}
+	walk(t, w, p, start.Add(5*time.Minute+time.Second), 4, 10, 1, ReactiveDemand) // only the first 4 was recorded, and it scrolled out
+}
+
 func TestScaleUpDoesNotWait(t *testing.T) {
 	w, p := &Window{}, stabilized()
 	n := walk(t, w, p, start, 4, 10, 4, Stabilized)

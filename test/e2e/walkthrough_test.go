@@ -128,6 +128,8 @@ func TestWalkthrough(t *testing.T) {
 		kubectl(t, "delete", "ahpa/fib-gpu", "deployment/bert-intent-detection", "--ignore-not-found", "--wait")
 	})
 
+	eventually(t, "the history holds a device", 60*time.Second, func() (bool, string) { n := acknowledged(t); return n > 5, fmt.Sprint(n) })
+	before := openLedger(t)
 	say(t, "A night of the recording is played: one pod is enough.")
 	seen(t, "fib-gpu", "quiet load seen", 60*time.Second, func(p policy) bool { return p.current() > 5 && p.Status.DesiredReplicas == 1 })
 	table := kubectl(t, "get", "ahpa")
@@ -154,7 +156,7 @@ func TestWalkthrough(t *testing.T) {
 	say(t, "Six pods after %.0f s; utilization is back at its target.", took.Seconds())
 	fmt.Print(kubectl(t, "get", "ahpa"))
 
-	killAggregator(t)
+	killAggregator(t, before)
 
 	say(t, "The night comes: after the stabilization window the pods go.")
 	player.Play(risePeak, fallEnd, 1440, time.Now())
@@ -166,14 +168,14 @@ func TestWalkthrough(t *testing.T) {
 
 // killAggregator kills the process as the kernel would for want of memory, at the peak: nothing acknowledged may be missing
 // afterwards and nothing may be scaled down.
-func killAggregator(t *testing.T) {
+func killAggregator(t *testing.T, before ledger) {
 	t.Helper()
 	agent := agentPod(t)
-	acked, ok := sample(agentMetrics(t, agent), "foretide_agent_batches_acknowledged_total")
-	if !ok || acked < 10 {
-		t.Fatalf("agent says %v batches acknowledged", acked)
+	acked := acknowledged(t)
+	if acked < before.acked+10 {
+		t.Fatalf("agent says %v batches acknowledged, %v when the walkthrough began", acked, before.acked)
 	}
-	say(t, "The aggregator is killed with SIGKILL; until now %.0f batches were acknowledged.", acked)
+	say(t, "The aggregator is killed with SIGKILL; %.0f batches were acknowledged since the walkthrough began.", acked-before.acked)
 	if out, err := exec.Command("pkill", "-KILL", "-f", "^/aggregator serve").CombinedOutput(); err != nil {
 		t.Fatalf("pkill: %v %s", err, out)
 	}
@@ -189,15 +191,41 @@ func killAggregator(t *testing.T) {
 		n := replicas("bert-intent-detection")
 		return n == 6, fmt.Sprint(n)
 	})
+	if kept := stored(t) - before.stored; kept < acked-before.acked {
+		t.Fatalf("%.0f batches were acknowledged since the walkthrough began, but only %.0f are in the history", acked-before.acked, kept)
+	}
+	say(t, "Nothing acknowledged was lost: all %.0f batches of this walkthrough are in the history.", acked-before.acked)
+}
+
+// ledger is what was stored and acknowledged at a moment, in batches: each holds one sample of each device.
+type ledger struct{ stored, acked float64 }
+
+// openLedger reads what is stored first: what is acknowledged later was stored later.
+func openLedger(t *testing.T) ledger {
+	t.Helper()
+	return ledger{stored(t), acknowledged(t)}
+}
+
+func stored(t *testing.T) float64 {
+	t.Helper()
 	out, err := run(repository, "bin/aggregator", "inspect", "--storage.path="+storePath, "--series=foretide_device_utilization_ratio")
 	if err != nil {
 		t.Fatal(err)
 	}
-	stored, ok := sample(out, "fewest samples in a series:")
-	if !ok || stored < acked {
-		t.Fatalf("history holds %v samples of a device, but %v batches were acknowledged:\n%s", stored, acked, out)
+	n, ok := sample(out, "fewest samples in a series:")
+	if !ok {
+		t.Fatalf("the history holds no device:\n%s", out)
 	}
-	say(t, "Nothing acknowledged was lost: the history holds %.0f samples of each device.", stored)
+	return n
+}
+
+func acknowledged(t *testing.T) float64 {
+	t.Helper()
+	n, ok := sample(agentMetrics(t, agentPod(t)), "foretide_agent_batches_acknowledged_total")
+	if !ok {
+		t.Fatal("the agent does not say how many batches were acknowledged")
+	}
+	return n
 }
 
 // TestForecastScalesAhead gives a workload a recorded fortnight of history and lets the evening come in real time: the replicas

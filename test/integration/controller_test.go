@@ -43,11 +43,13 @@ func (s *telemetry) set(busy float64, known bool) {
 	s.busy, s.known = busy, known
 }
 
-func (s *telemetry) Load(string, string, time.Time) (controller.Load, bool) {
+func (s *telemetry) Load(string, string, time.Time, time.Time) (controller.Load, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return controller.Load{GPUs: 1, BusyGPUs: s.busy}, s.known
+	return controller.Load{GPUs: 1, BusyGPUs: s.busy, Settled: true}, s.known
 }
+
+func (s *telemetry) Trouble(string, time.Time) string { return "" }
 
 func (s *telemetry) Demand(_ context.Context, _ controller.Workload, from, to time.Time, step time.Duration) ([]float64, error) {
 	values := make([]float64, int(to.Sub(from)/step))
