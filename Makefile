@@ -16,7 +16,7 @@ AGENT_LDFLAGS := $(LDFLAGS) -extldflags=-Wl,-z,lazy
 PACKAGES_CLUSTER := etcd-server containerd runc containernetworking-plugins nftables iproute2 buildah ca-certificates tzdata netbase
 PACKAGES_GENERATE := protobuf-compiler
 FAKENVML := test/fakenvml/build/libnvidia-ml.so.1
-UNIT := ./agent/... ./aggregator/... ./pkg/... ./test/fakenvml/... ./test/load/...
+UNIT := ./agent/... ./aggregator/... ./pkg/... ./hack/docgen/... ./test/fakenvml/... ./test/load/... ./test/replay/...
 
 .PHONY: help
 help: ## Print this list
@@ -54,8 +54,8 @@ cluster-test: ## Unit tests of the test cluster's own module
 	cd test/cluster && go test ./...
 
 .PHONY: e2e
-e2e: images cluster-up ## The walkthrough on a real cluster, which is stopped afterwards
-	trap 'cd $(CURDIR) && $(MAKE) --no-print-directory cluster-down' EXIT; \
+e2e: images ## The walkthrough on a real cluster, which is stopped afterwards
+	trap 'cd $(CURDIR) && $(MAKE) --no-print-directory cluster-down' EXIT; $(MAKE) --no-print-directory cluster-up; \
 	KUBECONFIG=$(CLUSTER_DIR)/kubeconfig PATH=$(K8S_BIN):$$PATH go test -count=1 -v -timeout 30m -tags e2e ./test/e2e/...
 
 .PHONY: demo
@@ -63,7 +63,7 @@ demo: bin/agent fakenvml ## See the main job on recorded load in two minutes; no
 	go run ./hack/demo
 
 .PHONY: demo-cluster
-demo-cluster: images cluster-up ## The walkthrough on a real cluster, told step by step; leaves the cluster up
+demo-cluster: cluster-up ## The walkthrough on a real cluster, told step by step; leaves the cluster up
 	KUBECONFIG=$(CLUSTER_DIR)/kubeconfig PATH=$(K8S_BIN):$$PATH go test -count=1 -v -timeout 30m -tags e2e -run TestWalkthrough ./test/e2e/...
 	@echo "The cluster is still up: export KUBECONFIG=$(CLUSTER_DIR)/kubeconfig PATH=$(K8S_BIN):\$$PATH; stop it with: make cluster-down"
 
@@ -74,7 +74,7 @@ $(K8S_BIN)/kube-apiserver: test/cluster/go.mod
 	touch $@
 
 .PHONY: cluster-up
-cluster-up: deps-cluster cluster-build fakenvml ## Start a real one-node Kubernetes with 8 scripted GPUs on this machine
+cluster-up: images cluster-build fakenvml ## Start a real one-node Kubernetes with 8 scripted GPUs on this machine
 	cd test/cluster && go run . up --dir $(CLUSTER_DIR)
 	install -D -m 0755 $(FAKENVML) $(CLUSTER_DIR)/gpu/libnvidia-ml.so.1
 	cd test/cluster && go run . load-image --dir $(CLUSTER_DIR) $(CURDIR)/dist/agent.tar $(CURDIR)/dist/aggregator.tar
@@ -97,8 +97,8 @@ bench-agent: build fakenvml ## The agent's memory with 8 GPUs read each second
 	go run ./test/bench/footprint
 
 .PHONY: bench-reaction
-bench-reaction: images cluster-up ## From a load step to DESIREDPODS on the real cluster
-	trap 'cd $(CURDIR) && $(MAKE) --no-print-directory cluster-down >/dev/null' EXIT; \
+bench-reaction: images ## From a load step to DESIREDPODS on the real cluster
+	trap 'cd $(CURDIR) && $(MAKE) --no-print-directory cluster-down >/dev/null' EXIT; $(MAKE) --no-print-directory cluster-up; \
 	KUBECONFIG=$(CLUSTER_DIR)/kubeconfig PATH=$(K8S_BIN):$$PATH go test -count=1 -v -timeout 30m -tags e2e,bench -run TestReaction ./test/e2e/... | tee /dev/stderr | grep -o 'BENCH .*'
 
 .PHONY: verify
@@ -114,8 +114,8 @@ $(GOLANGCI): hack/golangci/go.mod
 
 .PHONY: verify-imports
 verify-imports: ## Agent and aggregator link nothing of each other
-	! go list -deps ./agent | grep -E '^github.com/foretide/foretide/(aggregator|test|hack)|^k8s.io/client-go'
-	! go list -deps ./aggregator | grep -E '^github.com/foretide/foretide/(agent|test|hack)|go-nvml'
+	@deps=$$(go list -deps ./agent); ! grep -E '^github.com/foretide/foretide/(aggregator|test|hack)|^k8s.io/client-go' <<<"$$deps"
+	@deps=$$(go list -deps ./aggregator); ! grep -E '^github.com/foretide/foretide/(agent|test|hack)|go-nvml' <<<"$$deps"
 
 .PHONY: generate
 generate: deps-generate ## Write generated code, the CRD and the flag references
@@ -124,16 +124,22 @@ generate: deps-generate ## Write generated code, the CRD and the flag references
 	PATH=$(CURDIR)/bin:$$PATH protoc -I pkg/telemetry/telemetrypb --go_out=pkg/telemetry/telemetrypb --go_opt=paths=source_relative \
 		--go-grpc_out=pkg/telemetry/telemetrypb --go-grpc_opt=paths=source_relative telemetry.proto
 	go tool controller-gen object crd paths=./pkg/apis/... output:crd:dir=deploy/base/crd
+	go test ./agent ./aggregator -update
+	go run ./hack/docgen > bin/METRICS.md
+	mv bin/METRICS.md METRICS.md
 	go mod tidy
 
 .PHONY: verify-generate
 verify-generate: generate ## Fail when `make generate` changes anything
-	@git diff --exit-code -- pkg deploy go.mod go.sum || { echo "generated files are out of date: run make generate and commit"; exit 1; }
+	@git diff --exit-code -- pkg deploy go.mod go.sum METRICS.md agent/FLAGS.txt aggregator/FLAGS.txt || { echo "generated files are out of date: run make generate and commit"; exit 1; }
 
+# Services of the packages are not started (policy-rc.d), and no package is removed for them: a Docker stays as it is.
 define install
 	@missing=$$(for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
 	if [ -n "$$missing" ]; then echo "installing:" $$missing; apt-get update -q >/dev/null; \
-	DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -q -y --no-install-recommends $$missing >/dev/null; fi
+	policy=/usr/sbin/policy-rc.d; \
+	if [ ! -e $$policy ]; then printf '#!/bin/sh\nexit 101\n' >$$policy; chmod +x $$policy; trap "rm -f $$policy" EXIT; fi; \
+	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends --no-remove $$missing >/dev/null; fi
 endef
 
 .PHONY: deps-cluster deps-generate

@@ -90,8 +90,9 @@ func newCommand() *command {
 	f.StringVar(&o.NodeName, "node-name", o.NodeName, "`name` of the Kubernetes node (default $NODE_NAME, else the host name)")
 	f.StringVar(&o.NVMLLibraryPath, "nvml.library-path", o.NVMLLibraryPath, "`path` of libnvidia-ml.so.1; empty looks in the usual places")
 	f.DurationVar(&o.SamplerInterval, "sampler.interval", o.SamplerInterval, "`time` between two samples, 100ms to 1m")
-	f.IntVar(&o.SpoolMaxBatches, "spool.max-batches", o.SpoolMaxBatches, "`number` of batches to keep while the aggregator cannot take them; the oldest are dropped and counted")
+	f.IntVar(&o.SpoolMaxBatches, "spool.max-batches", o.SpoolMaxBatches, "`number` of batches to keep while the aggregator cannot take them, 16 MiB at most together; the oldest are dropped and counted")
 	f.BoolVar(&c.version, "version", false, "print the version and exit")
+	f.BoolVar(&o.WebDCGMNames, "web.dcgm-names", o.WebDCGMNames, "show the devices under DCGM's names as well; false leaves the DCGM_* series out, for nodes where dcgm-exporter runs too")
 	f.StringVar(&o.WebListenAddress, "web.listen-address", o.WebListenAddress, "`host:port` to serve /metrics, /healthz and /readyz on")
 	return c
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/foretide/foretide/aggregator/app"
@@ -18,7 +19,7 @@ import (
 // version is set by the linker.
 var version = "dev"
 
-const usage = `usage: aggregator [command] [flags]
+const usage = `Usage: aggregator [command] [flags]
 
   serve     take telemetry, forecast, decide (the default)
   import    read a recorded demand into the history of a workload
@@ -32,48 +33,53 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "aggregator:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+// run runs the command that the arguments begin with. Help goes to out and is no error.
+func run(ctx context.Context, args []string, out, log io.Writer) error {
+	if len(args) > 0 && slices.Contains([]string{"help", "--help", "-help", "-h"}, args[0]) {
+		fmt.Fprint(out, usage)
+		return nil
+	}
 	command := "serve"
 	if len(args) > 0 && args[0] != "" && args[0][0] != '-' {
 		command, args = args[0], args[1:]
 	}
+	var err error
 	switch command {
 	case "serve":
-		return serve(ctx, args, stderr)
+		err = serve(ctx, args, out, log)
 	case "import":
-		return app.Import(ctx, args, stdout)
+		err = app.Import(ctx, args, out)
 	case "inspect":
-		return app.Inspect(ctx, args, stdout)
+		err = app.Inspect(ctx, args, out)
 	case "version":
-		fmt.Fprintln(stdout, version)
+		fmt.Fprintln(out, version)
+	default:
+		err = fmt.Errorf("command is %q: it must be serve, import, inspect or version (aggregator --help says what they do)", command)
+	}
+	if errors.Is(err, flag.ErrHelp) {
 		return nil
 	}
-	fmt.Fprint(stderr, usage)
-	return fmt.Errorf("command is %q: it must be serve, import, inspect or version", command)
+	return err
 }
 
-func serve(ctx context.Context, args []string, stderr io.Writer) error {
+func serve(ctx context.Context, args []string, out, log io.Writer) error {
 	options := app.DefaultOptions()
 	options.Version = version
 	if namespace := os.Getenv("POD_NAMESPACE"); namespace != "" {
 		options.Namespace = namespace
 	}
 	flags := flag.NewFlagSet("aggregator serve", flag.ContinueOnError)
-	flags.SetOutput(stderr)
 	options.Register(flags)
-	if err := flags.Parse(args); err != nil {
+	if err := app.Parse(flags, "Takes telemetry from the agents, forecasts each workload's demand, and decides every policy.", args, out); err != nil {
 		return err
 	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("%q is not a flag: every setting is a --flag=value", flags.Arg(0))
-	}
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: options.LogLevel}))
-	log.Info("foretide aggregator", "version", version)
-	return app.Run(ctx, options, log)
+	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: options.LogLevel}))
+	logger.Info("foretide aggregator", "version", version)
+	return app.Run(ctx, options, logger)
 }

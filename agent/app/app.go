@@ -52,8 +52,8 @@ func Run(ctx context.Context, o Options, logger *slog.Logger) error {
 	p := &parts{devices: devices}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	p.exporter, err = exporter.New(exporter.Options{Node: o.NodeName, Version: o.Version, Interval: o.SamplerInterval,
-		Self: p.self, Registerer: registry})
+	p.exporter, err = exporter.New(exporter.Options{Node: o.NodeName, Version: o.Version, WithoutDCGM: !o.WebDCGMNames,
+		Interval: func() time.Duration { return p.sampler.ReportInterval() }, Self: p.self, Registerer: registry})
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -70,7 +70,7 @@ func Run(ctx context.Context, o Options, logger *slog.Logger) error {
 			Version: o.Version, Batches: p.spool, SetReportInterval: p.sampler.SetReportInterval, Logger: logger})
 	}
 	p.server = &http.Server{
-		Handler: newHandler(registry, &health{p.sampler, o.SamplerInterval, time.Now(), time.Now}),
+		Handler: newHandler(registry, &health{sampler: p.sampler, library: devices, interval: o.SamplerInterval, started: time.Now(), now: time.Now}),
 		// A client that says nothing shall not hold a connection for ever.
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
 	}

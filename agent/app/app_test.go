@@ -103,6 +103,24 @@ func TestNodeWithoutLibraryKubeletAndAggregatorIsReadyAndSaysWhatIsMissing(t *te
 	})
 }
 
+func TestDCGMsNamesAreLeftOutWhenTheFlagSaysSo(t *testing.T) {
+	for _, wanted := range []bool{true, false} {
+		w := newWorld(t)
+		w.options.WebDCGMNames = wanted
+		stop := w.startAgent()
+		w.eventually("devices are shown", func() bool {
+			_, body := w.get("/metrics")
+			return strings.Contains(body, "foretide_device_utilization_ratio{")
+		})
+		if _, body := w.get("/metrics"); strings.Contains(body, "DCGM_") != wanted {
+			t.Errorf("--web.dcgm-names=%v:\n%s", wanted, body)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestKubeletThatComesLaterIsUsed(t *testing.T) {
 	w := newWorld(t)
 	w.holders[w.scenario.Devices[0].UUID] = "bert-0"

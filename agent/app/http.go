@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/foretide/foretide/agent/nvml"
 	"github.com/foretide/foretide/agent/sampler"
 )
 
@@ -16,18 +17,25 @@ const (
 	// initializing NVML takes seconds per GPU.
 	lateAfter = 3
 	grace     = 15 * time.Second
+	// blindAfter is how long NVML may be down on a node where pods hold GPUs: time for a driver to load or be replaced.
+	blindAfter = 2 * time.Minute
 )
 
 // health answers whether the sampler does its work.
 type health struct {
 	sampler  interface{ Status() sampler.Status }
+	library  interface{ Status() nvml.Status }
 	interval time.Duration
 	started  time.Time
 	now      func() time.Time
 }
 
-// live is about a tick that hangs: only a restart ends a call that is stuck in the driver.
+// live is about what only a restart ends: a call that is stuck in the driver, and a container that was made without the
+// driver.
 func (h *health) live() (ok bool, why string) {
+	if blind, why := h.blind(); blind {
+		return false, why
+	}
 	began, what := h.sampler.Status().Began, "the last tick began"
 	if began.IsZero() {
 		began, what = h.started, "there was no tick yet; the agent started"
@@ -35,6 +43,20 @@ func (h *health) live() (ok bool, why string) {
 	ago, limit := h.now().Sub(began), lateAfter*h.interval+grace
 	why = fmt.Sprintf("%s %v ago; the limit is %v", what, ago.Round(time.Millisecond), limit)
 	return ago < limit, why
+}
+
+// blind reports whether pods use GPUs that the agent cannot see. NVIDIA's container runtime puts library and devices into a
+// container as it is created, so an agent that was there before the driver never gets them. A node on which no pod holds a
+// GPU is left alone: it may have none.
+func (h *health) blind() (yes bool, why string) {
+	library, holders := h.library.Status(), h.sampler.Status().Holders
+	if library.State.Up() || library.Since.IsZero() || holders == 0 {
+		return false, ""
+	}
+	down := h.now().Sub(library.Since)
+	why = fmt.Sprintf("NVML is down (%s) for %v while %d containers hold GPUs of this node; the limit is %v: a new container will get the driver (%s)",
+		library.State, down.Round(time.Millisecond), holders, blindAfter, library.Message)
+	return down > blindAfter, why
 }
 
 // ready is about knowing what this node has. Having no GPU, or no driver yet, is knowing.

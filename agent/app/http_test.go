@@ -8,12 +8,17 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/foretide/foretide/agent/nvml"
 	"github.com/foretide/foretide/agent/sampler"
 )
 
 type standing sampler.Status
 
 func (s standing) Status() sampler.Status { return sampler.Status(s) }
+
+type library nvml.Status
+
+func (l library) Status() nvml.Status { return nvml.Status(l) }
 
 func TestProbesTellTheTruth(t *testing.T) {
 	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -33,8 +38,8 @@ func TestProbesTellTheTruth(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			h := newHandler(prometheus.NewRegistry(), &health{standing(c.status), time.Second, start,
-				func() time.Time { return start.Add(c.now) }})
+			h := newHandler(prometheus.NewRegistry(), &health{sampler: standing(c.status), library: library{State: nvml.StateOK},
+				interval: time.Second, started: start, now: func() time.Time { return start.Add(c.now) }})
 			for path, want := range map[string]int{"/healthz": c.live, "/readyz": c.ready} {
 				r := httptest.NewRecorder()
 				h.ServeHTTP(r, httptest.NewRequest("GET", path, nil))
@@ -43,5 +48,38 @@ func TestProbesTellTheTruth(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestAgentThatCannotSeeTheGPUsPodsHoldIsNotLive(t *testing.T) {
+	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	cases := map[string]struct {
+		state   nvml.State
+		holders int
+		now     time.Duration
+		live    bool
+	}{
+		"driver came after the agent":           {nvml.StateLibraryMissing, 1, blindAfter + 1, false},
+		"no device answers":                     {nvml.StateFailed, 8, time.Hour, false},
+		"driver is being replaced":              {nvml.StateDriverNotLoaded, 1, blindAfter, true},
+		"node without GPUs, or not known":       {nvml.StateLibraryMissing, 0, time.Hour, true},
+		"works":                                 {nvml.StateOK, 1, time.Hour, true},
+		"devices are taken from under the pods": {nvml.StateNoDevices, 1, time.Hour, true},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			now := start.Add(c.now)
+			h := &health{sampler: standing{Began: now, Ticks: 1, Holders: c.holders}, library: library{State: c.state, Since: start, Message: "why"},
+				interval: time.Second, started: start, now: func() time.Time { return now }}
+			ok, why := h.live()
+			if ok != c.live || strings.Contains(why, "a new container will get the driver (why)") == c.live {
+				t.Errorf("live = %v, %q; want %v", ok, why, c.live)
+			}
+		})
+	}
+	h := &health{sampler: standing{Began: start, Holders: 1}, library: library{State: nvml.StateStarting}, interval: time.Second,
+		started: start, now: func() time.Time { return start }}
+	if ok, why := h.live(); !ok {
+		t.Errorf("not live before the first reading is done: %s", why)
 	}
 }

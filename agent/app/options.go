@@ -37,8 +37,10 @@ type Options struct {
 	NVMLLibraryPath string
 	// SamplerInterval is the time between two samples, and the shortest between two batches.
 	SamplerInterval time.Duration
-	// SpoolMaxBatches is how many batches are kept while the aggregator cannot take them.
+	// SpoolMaxBatches is how many batches are kept while the aggregator cannot take them, spool.MaxBytes at most together.
 	SpoolMaxBatches int
+	// WebDCGMNames shows the devices under DCGM's names as well.
+	WebDCGMNames bool
 	// WebListenAddress is where /metrics, /healthz and /readyz are served.
 	WebListenAddress string
 
@@ -55,6 +57,7 @@ func DefaultOptions() Options {
 		KubeletResourceNames: []string{"nvidia.com/gpu"},
 		SamplerInterval:      time.Second,
 		SpoolMaxBatches:      spool.DefaultMaxBatches,
+		WebDCGMNames:         true,
 		WebListenAddress:     ":9400",
 	}
 }

@@ -20,10 +20,10 @@ type devices struct {
 type metric struct {
 	telemetry.Definition
 	device, pod *prometheus.Desc
-	dcgm        *prometheus.Desc // nil where DCGM has no such metric
+	dcgm        *prometheus.Desc // nil where DCGM has no such metric, or its names are not wanted
 }
 
-func newDevices(node string) devices {
+func newDevices(node string, withDCGM bool) devices {
 	d := devices{node: node}
 	for _, row := range telemetry.Catalogue() {
 		m := metric{
@@ -32,7 +32,7 @@ func newDevices(node string) devices {
 			pod: prometheus.NewDesc(strings.Replace(row.Name, "foretide_device", "foretide_pod", 1),
 				row.Help+" Of a device a container holds.", []string{"namespace", "pod", "container", "uuid"}, nil),
 		}
-		if row.DCGM != "" {
+		if withDCGM && row.DCGM != "" {
 			// The labels of dcgm-exporter (internal/pkg/rendermetrics/render_metrics.go), which its dashboards rely on.
 			m.dcgm = prometheus.NewDesc(row.DCGM, row.Help+" In DCGM's name, labels and unit.",
 				[]string{"gpu", "UUID", "device", "modelName", "Hostname", "container", "namespace", "pod"}, nil)

@@ -25,8 +25,10 @@ type Options struct {
 	Node string
 	// Version is the agent's own.
 	Version string
-	// Interval is the shortest time between two batches.
-	Interval time.Duration
+	// Interval says how long batches are apart at present. One may come earlier and then span less.
+	Interval func() time.Duration
+	// WithoutDCGM leaves out the series under DCGM's names.
+	WithoutDCGM bool
 	// Self is asked at each scrape how the agent is doing.
 	Self       func() Self
 	Registerer prometheus.Registerer
@@ -50,7 +52,7 @@ func New(o Options) (*Exporter, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	e := &Exporter{o: o, devices: newDevices(o.Node), ticks: prometheus.NewHistogram(prometheus.HistogramOpts{
+	e := &Exporter{o: o, devices: newDevices(o.Node, !o.WithoutDCGM), ticks: prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "foretide_agent_tick_duration_seconds",
 		Help: "Time one tick took: reading every device and asking the kubelet.",
 		// From a few devices on an idle node to a driver that hardly answers.
@@ -81,7 +83,7 @@ func (e *Exporter) Collect(out chan<- prometheus.Metric) {
 	e.mu.Lock()
 	b, came := e.latest, e.came
 	e.mu.Unlock()
-	interval := max(e.o.Interval, b.End.Sub(b.Start))
+	interval := max(e.o.Interval(), b.End.Sub(b.Start))
 	if e.o.Now().Sub(came) > staleAfter*interval {
 		return
 	}

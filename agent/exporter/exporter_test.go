@@ -25,13 +25,17 @@ type node struct {
 	*Exporter
 	registry *prometheus.Registry
 	now      time.Time
+	interval time.Duration
 	self     Self
 }
 
-func newNode(t *testing.T) *node {
+func newNode(t *testing.T) *node { return newNodeWith(t, Options{}) }
+
+func newNodeWith(t *testing.T, o Options) *node {
 	t.Helper()
-	n := &node{registry: prometheus.NewRegistry(), now: noon}
-	e, err := New(Options{Node: "node-1", Version: "v1.2.3", Interval: time.Second, Registerer: n.registry,
+	n := &node{registry: prometheus.NewRegistry(), now: noon, interval: time.Second}
+	e, err := New(Options{Node: "node-1", Version: "v1.2.3", WithoutDCGM: o.WithoutDCGM,
+		Interval: func() time.Duration { return n.interval }, Registerer: n.registry,
 		Self: func() Self { return n.self }, Now: func() time.Time { return n.now }})
 	if err != nil {
 		t.Fatal(err)
@@ -125,6 +129,28 @@ func TestUnknownOwnersLeaveTheDevices(t *testing.T) {
 	n.Put(b)
 	got := n.scrape(t)
 	if strings.Contains(got, "foretide_pod") || !strings.Contains(got, `foretide_device_utilization_ratio{gpu="0"`) {
+		t.Errorf("exposition:\n%s", got)
+	}
+}
+
+func TestWindowThatEndedEarlyIsShownForAsLongAsTheReportIntervalAllows(t *testing.T) {
+	n := newNode(t)
+	n.interval = 30 * time.Second
+	n.Put(batch()) // spans one second: devices changed hands
+	n.now = noon.Add(90 * time.Second)
+	if !strings.Contains(n.scrape(t), "foretide_device_memory_used_bytes{") {
+		t.Error("gone although the next batch is not due yet")
+	}
+	n.now = noon.Add(90*time.Second + 1)
+	if strings.Contains(n.scrape(t), "foretide_device") {
+		t.Error("still there after more than three report intervals")
+	}
+}
+
+func TestDCGMsNamesCanBeLeftOut(t *testing.T) {
+	n := newNodeWith(t, Options{WithoutDCGM: true})
+	n.Put(batch())
+	if got := n.scrape(t); strings.Contains(got, "DCGM") || !strings.Contains(got, "foretide_device_utilization_ratio{") {
 		t.Errorf("exposition:\n%s", got)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -76,8 +77,8 @@ func New(o Options) (*Client, error) {
 func (c *Client) Close() error { return c.conn.Close() }
 
 // Owners returns who holds each device, by device UUID. More than one owner, in alphabetical order, means that the device
-// is shared. Devices of the named resources that are not whole, exclusive GPUs are left out and named as problems. An error
-// means that nothing is known.
+// is shared. Devices of the named resources that are not whole, exclusive GPUs are left out; a problem per resource counts
+// them. An error means that nothing is known.
 func (c *Client) Owners(ctx context.Context) (map[string][]telemetry.Owner, []string, error) {
 	answer, err := c.api.List(ctx, &podresources.ListPodResourcesRequest{})
 	if err != nil {
@@ -89,7 +90,7 @@ func (c *Client) Owners(ctx context.Context) (map[string][]telemetry.Owner, []st
 
 func (c *Client) owners(answer *podresources.ListPodResourcesResponse) (map[string][]telemetry.Owner, []string) {
 	owners := map[string][]telemetry.Owner{}
-	var problems []string
+	strange := map[string]int{} // by resource
 	for _, pod := range answer.GetPodResources() {
 		for _, container := range pod.GetContainers() {
 			owner := telemetry.Owner{Namespace: pod.GetNamespace(), Pod: pod.GetName(), Container: container.GetName()}
@@ -99,8 +100,7 @@ func (c *Client) owners(answer *podresources.ListPodResourcesResponse) (map[stri
 				}
 				for _, id := range devices.GetDeviceIds() {
 					if !isWholeGPU(id) {
-						problems = append(problems, fmt.Sprintf("kubelet: %s/%s holds %s %q, which is not a whole GPU: not attributed",
-							owner.Namespace, owner.Pod, devices.GetResourceName(), id))
+						strange[devices.GetResourceName()]++
 						continue
 					}
 					if !slices.Contains(owners[id], owner) {
@@ -115,7 +115,20 @@ func (c *Client) owners(answer *podresources.ListPodResourcesResponse) (map[stri
 			return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Pod, b.Pod), cmp.Compare(a.Container, b.Container))
 		})
 	}
-	return owners, problems
+	return owners, notUnderstood(strange)
+}
+
+// notUnderstood makes one problem per resource: a node may have hundreds of shares of its GPUs.
+func notUnderstood(devices map[string]int) []string {
+	var problems []string
+	for _, resource := range slices.Sorted(maps.Keys(devices)) {
+		what := fmt.Sprintf("%d devices have", devices[resource])
+		if devices[resource] == 1 {
+			what = "1 device has"
+		}
+		problems = append(problems, fmt.Sprintf("kubelet: %s: %s an id that is not understood (want GPU-<uuid>): not attributed", resource, what))
+	}
+	return problems
 }
 
 // isWholeGPU tells NVIDIA's device plugin's id of a GPU from the other forms it and others use: MIG-…, GPU-…::3 (a share),

@@ -12,8 +12,13 @@ type call struct {
 	read     func(nvml.Device, telemetry.Values) nvml.Return
 }
 
-// family is a group of metrics with the calls that can provide them, best first.
-type family []call
+// family is a group of metrics that come together.
+type family struct {
+	// calls can provide them, best first.
+	calls []call
+	// unsupported is what to say of a device that supports none of the calls; empty says nothing.
+	unsupported string
+}
 
 // families lists everything that is read from a device.
 func families() []family {

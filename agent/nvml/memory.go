@@ -11,7 +11,7 @@ import (
 // memory reads used and installed device memory. Version 2 keeps apart what the driver reserves for itself; version 1, for
 // drivers before R510, counts it as used.
 func memory() family {
-	return family{
+	return family{calls: []call{
 		{"nvmlDeviceGetMemoryInfo_v2", func(d nvml.Device, values telemetry.Values) nvml.Return {
 			info, ret := d.GetMemoryInfo_v2()
 			if ret == nvml.SUCCESS {
@@ -26,7 +26,7 @@ func memory() family {
 			}
 			return ret
 		}},
-	}
+	}}
 }
 
 // putMemory leaves out what NVML marks as not available with all bits set (nvml.h, NVML_VALUE_NOT_AVAILABLE).

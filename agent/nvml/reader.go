@@ -6,10 +6,11 @@
 package nvml
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -41,13 +42,14 @@ type Reader struct {
 	reopen      backoff
 
 	// seen remembers which device had which index, for messages about one that no longer answers.
-	seen        map[int]telemetry.Device
-	unsupported map[uuidAndFunction]bool
+	seen map[int]telemetry.Device
+	// unsupported says until when not to ask a device again what it does not support.
+	unsupported map[uuidAndFunction]time.Time
+	// first is the index a pass begins with.
+	first int
 
 	status atomic.Pointer[Status]
 }
-
-type uuidAndFunction struct{ uuid, function string }
 
 // New returns a reader that has not loaded anything yet.
 func New(o Options) *Reader {
@@ -67,8 +69,8 @@ func New(o Options) *Reader {
 func (r *Reader) Status() Status { return *r.status.Load() }
 
 // Read returns one reading per device that answers, with [telemetry.UtilizationMean] holding the driver's newest sample,
-// and names everything that could not be read. It gives up between two devices when ctx ends; a call into the driver
-// cannot be interrupted.
+// and names everything that could not be read. Readings are ordered by index. It gives up between two devices when ctx ends,
+// and the next Read begins with those it did not come to; a call into the driver cannot be interrupted.
 func (r *Reader) Read(ctx context.Context, now time.Time) ([]telemetry.Reading, []string) {
 	if !r.open(now) {
 		return nil, []string{"nvml: " + r.Status().Message}
@@ -77,29 +79,46 @@ func (r *Reader) Read(ctx context.Context, now time.Time) ([]telemetry.Reading, 
 	if ret != nvml.SUCCESS {
 		r.close()
 		r.retry.failed(now)
-		r.fail(StateFailed, fmt.Sprintf("count devices: %v", ret))
+		r.fail(now, StateFailed, fmt.Sprintf("count devices: %v", ret))
 		return nil, []string{"nvml: " + r.Status().Message}
 	}
 	readings := make([]telemetry.Reading, 0, count)
 	var problems []string
-	lost := false
-	for index := range count {
+	loss := "" // of the first device that does not answer
+	inTime := true
+	for n := range count {
+		index := (r.first + n) % count
 		if ctx.Err() != nil {
-			problems = append(problems, fmt.Sprintf("nvml: devices %d to %d were not read in time", index, count-1))
+			inTime = false
+			problems = append(problems, fmt.Sprintf("nvml: %s not read in time", unread(index, count-n, count)))
+			// One slow device must not blind the node to those after it for good.
+			r.first = index
 			break
 		}
-		reading, trouble, ret := r.readDevice(index)
+		reading, trouble, ret := r.readDevice(index, now)
 		problems = append(problems, trouble...)
 		if ret != nvml.SUCCESS {
-			lost = true
-			problems = append(problems, fmt.Sprintf("%s: %v", r.describe(index), ret))
+			problem := fmt.Sprintf("%s: %v", r.describe(index), ret)
+			problems = append(problems, problem)
+			loss = cmp.Or(loss, problem)
 			continue
 		}
 		readings = append(readings, reading)
 	}
-	r.reopenAfterLoss(lost, now)
-	r.answered(count, len(readings))
+	slices.SortFunc(readings, func(a, b telemetry.Reading) int { return cmp.Compare(a.Device.Index, b.Device.Index) })
+	if inTime {
+		r.reopenAfterLoss(loss != "", now)
+	}
+	r.answered(now, count, len(readings), loss)
 	return readings, problems
+}
+
+// unread names n of count devices, from the one with the index on and then from the first on.
+func unread(index, n, count int) string {
+	if over := index + n - count; over > 0 {
+		return fmt.Sprintf("devices %d to %d and 0 to %d were", index, count-1, over-1)
+	}
+	return fmt.Sprintf("devices %d to %d were", index, index+n-1)
 }
 
 // Close gives NVML back. The reader may be used again afterwards.
@@ -117,23 +136,28 @@ func (r *Reader) open(now time.Time) bool {
 	if r.lib == nil {
 		lib, err := loadLibrary(r.candidates)
 		if unusable := (*unusableError)(nil); errors.As(err, &unusable) {
-			r.fail(StateFailed, err.Error())
+			r.fail(now, StateFailed, err.Error())
 			return false
 		} else if err != nil {
-			r.fail(StateLibraryMissing, fmt.Sprintf("NVML library not found, so this node has no NVIDIA driver or it is not mounted: %v", err))
+			r.fail(now, StateLibraryMissing, fmt.Sprintf("NVML library not found, so this node has no NVIDIA driver or it is not mounted: %v; "+
+				"in Kubernetes set runtimeClassName: nvidia on the agent, or mount the driver", err))
 			return false
 		}
 		r.lib = lib
 	}
 	if ret := r.lib.api.Init(); ret != nvml.SUCCESS {
-		r.fail(initState(ret))
+		state, message := initState(ret)
+		r.fail(now, state, message)
 		return false
 	}
 	r.initialized = true
 	r.retry.succeeded()
 	r.seen = map[int]telemetry.Device{}
-	r.unsupported = map[uuidAndFunction]bool{}
-	r.status.Store(&Status{State: StateStarting, Library: r.lib.path, Driver: r.lib.driverVersion()})
+	r.unsupported = map[uuidAndFunction]time.Time{}
+	// The state stays what it was until the devices are counted: initializing anew is no news of itself.
+	s := r.Status()
+	s.Library, s.Driver = r.lib.path, r.lib.driverVersion()
+	r.status.Store(&s)
 	return true
 }
 
@@ -143,75 +167,6 @@ func (r *Reader) close() {
 		_ = r.lib.api.Shutdown()
 		r.initialized = false
 	}
-}
-
-// readDevice reads everything of one device. A result other than SUCCESS means that the device as a whole does not answer.
-func (r *Reader) readDevice(index int) (telemetry.Reading, []string, nvml.Return) {
-	handle, ret := r.lib.api.DeviceGetHandleByIndex(index)
-	if ret != nvml.SUCCESS {
-		return telemetry.Reading{}, nil, ret
-	}
-	device, ret := r.identify(index, handle)
-	if ret != nvml.SUCCESS {
-		return telemetry.Reading{}, nil, ret
-	}
-	reading := telemetry.Reading{Device: device, Values: telemetry.Values{}}
-	var problems []string
-	for _, f := range families() {
-		function, ret := r.readFamily(f, handle, reading)
-		if gone(ret) {
-			return telemetry.Reading{}, nil, ret
-		}
-		if ret != nvml.SUCCESS {
-			problems = append(problems, fmt.Sprintf("%s: %s: %v", r.describe(index), function, ret))
-		}
-	}
-	return reading, problems, nvml.SUCCESS
-}
-
-// identify finds out which device a handle is. The index alone does not say: enumeration may change under us.
-func (r *Reader) identify(index int, handle nvml.Device) (telemetry.Device, nvml.Return) {
-	uuid, ret := handle.GetUUID()
-	if ret != nvml.SUCCESS {
-		return telemetry.Device{}, ret
-	}
-	if d := r.seen[index]; d.UUID == uuid {
-		return d, nvml.SUCCESS
-	}
-	d := telemetry.Device{UUID: uuid, Index: index}
-	if r.lib.has("nvmlDeviceGetName") {
-		model, ret := handle.GetName()
-		if gone(ret) {
-			return telemetry.Device{}, ret
-		}
-		d.Model = strings.ToValidUTF8(model, "?") // it goes on a wire that takes nothing else
-	}
-	r.seen[index] = d
-	return d, nvml.SUCCESS
-}
-
-// readFamily uses the first call that this library has and this device supports. Having none is no error: the metrics are
-// then absent.
-func (r *Reader) readFamily(f family, handle nvml.Device, into telemetry.Reading) (function string, ret nvml.Return) {
-	for _, c := range f {
-		key := uuidAndFunction{into.Device.UUID, c.function}
-		if !r.lib.has(c.function) || r.unsupported[key] {
-			continue
-		}
-		ret := c.read(handle, into.Values)
-		if !notSupported(ret) {
-			return c.function, ret
-		}
-		r.unsupported[key] = true
-	}
-	return "", nvml.SUCCESS
-}
-
-func (r *Reader) describe(index int) string {
-	if d, ok := r.seen[index]; ok {
-		return fmt.Sprintf("device %d (%s)", index, d.UUID)
-	}
-	return fmt.Sprintf("device %d", index)
 }
 
 func (r *Reader) reopenAfterLoss(lost bool, now time.Time) {
@@ -226,37 +181,28 @@ func (r *Reader) reopenAfterLoss(lost bool, now time.Time) {
 	}
 }
 
-func (r *Reader) answered(count, readable int) {
-	s := r.Status()
-	s.State, s.Message, s.Devices = StateOK, "", readable
-	if count == 0 {
-		s.State = StateNoDevices
+// answered notes that NVML knows of count devices, and how many of them could be read; loss is why the first could not.
+func (r *Reader) answered(now time.Time, count, readable int, loss string) {
+	state, message := StateOK, ""
+	switch {
+	case count == 0:
+		state = StateNoDevices
+	case readable == 0 && loss != "":
+		state, message = StateFailed, "no device answers: "+loss
 	}
-	if s != r.Status() {
+	r.update(now, state, message, readable)
+}
+
+func (r *Reader) fail(now time.Time, state State, message string) { r.update(now, state, message, 0) }
+
+func (r *Reader) update(now time.Time, state State, message string, readable int) {
+	before := r.Status()
+	s := before
+	s.State, s.Message, s.Devices = state, message, readable
+	if state != before.State {
+		s.Since = now
+	}
+	if s != before {
 		r.status.Store(&s)
 	}
-}
-
-func (r *Reader) fail(state State, message string) {
-	s := r.Status()
-	s.State, s.Message, s.Devices = state, message, 0
-	r.status.Store(&s)
-}
-
-// gone reports whether the result means that the device as a whole no longer answers.
-func gone(ret nvml.Return) bool {
-	switch ret {
-	case nvml.ERROR_GPU_IS_LOST, nvml.ERROR_RESET_REQUIRED, nvml.ERROR_GPU_NOT_FOUND, nvml.ERROR_UNINITIALIZED:
-		return true
-	}
-	return false
-}
-
-// notSupported reports whether asking this device again would be in vain.
-func notSupported(ret nvml.Return) bool {
-	switch ret {
-	case nvml.ERROR_NOT_SUPPORTED, nvml.ERROR_FUNCTION_NOT_FOUND, nvml.ERROR_ARGUMENT_VERSION_MISMATCH, nvml.ERROR_DEPRECATED:
-		return true
-	}
-	return false
 }

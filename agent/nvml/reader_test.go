@@ -36,7 +36,7 @@ func TestEveryDeviceIsReadInBaseUnits(t *testing.T) {
 		if d := cmp.Diff(want, got); d != "" || problems != nil {
 			t.Errorf("(-want +got)\n%s problems %q", d, problems)
 		}
-		if d := cmp.Diff(Status{State: StateOK, Devices: 2, Library: h.library(), Driver: s.DriverVersion}, r.Status()); d != "" {
+		if d := cmp.Diff(Status{State: StateOK, Since: h.now, Devices: 2, Library: h.library(), Driver: s.DriverVersion}, r.Status()); d != "" {
 			t.Errorf("(-want +got)\n%s", d)
 		}
 		r.Close()
@@ -80,8 +80,8 @@ func TestMissingLibraryIsAStateAndIsFoundWhenItComes(t *testing.T) {
 		r := h.reader()
 		readings, problems := h.after(0, r)
 		if readings != nil || len(problems) != 1 || !strings.Contains(problems[0], "library not found") ||
-			!strings.Contains(problems[0], h.library()) {
-			t.Errorf("readings %v, problems %q; want one that says where was looked", readings, problems)
+			!strings.Contains(problems[0], h.library()) || !strings.HasSuffix(problems[0], "; in Kubernetes set runtimeClassName: nvidia on the agent, or mount the driver") {
+			t.Errorf("readings %v, problems %q; want one that says where was looked and what to do", readings, problems)
 		}
 		if s := r.Status(); s.State != StateLibraryMissing || s.State.Up() {
 			t.Errorf("state = %v", s.State)
@@ -219,24 +219,31 @@ func TestDeviceLostBetweenTwoCallsIsAbsent(t *testing.T) {
 	})
 }
 
-func TestWhatADeviceDoesNotSupportIsAbsentAndNotAskedAgain(t *testing.T) {
+func TestWhatADeviceDoesNotSupportIsAbsentAndNotAskedAgainForAWhile(t *testing.T) {
 	inOwnProcess(t, func(t *testing.T, h *host) {
 		s := fakenvml.Default(2)
 		s.Devices[0].Errors = map[string]int{"nvmlDeviceGetUtilizationRates": 3}
 		h.install()
 		h.play(s)
 		r := h.reader()
+		want := []string{"device 0 (" + s.Devices[0].UUID + "): utilization is not supported on this device (MIG mode?)"}
 		for range 2 {
 			readings, problems := h.after(second, r)
-			if _, ok := readings[0].Values[telemetry.UtilizationMean]; ok || len(readings[0].Values) != 2 || problems != nil {
-				t.Errorf("values %v, problems %q; want memory alone and no problem", readings[0].Values, problems)
+			if _, ok := readings[0].Values[telemetry.UtilizationMean]; ok || len(readings[0].Values) != 2 || !slices.Equal(problems, want) {
+				t.Errorf("values %v, problems %q; want memory alone and %q", readings[0].Values, problems, want)
 			}
 			if _, ok := readings[1].Values[telemetry.UtilizationMean]; !ok {
 				t.Error("the other device lost its utilization too")
 			}
 			// From now on any call would be an answer.
-			s.Devices[0].Errors = map[string]int{"nvmlDeviceGetUtilizationRates": 999}
+			s.Devices[0].Errors = nil
 			h.play(s)
+		}
+		if readings, problems := h.after(askAgain-second-1, r); len(readings[0].Values) != 2 || len(problems) != 1 {
+			t.Errorf("asked again too soon: values %v, problems %q", readings[0].Values, problems)
+		}
+		if readings, problems := h.after(1, r); len(readings[0].Values) != 3 || problems != nil {
+			t.Errorf("after MIG mode was switched off: values %v, problems %q; want utilization and no problem", readings[0].Values, problems)
 		}
 	})
 }
@@ -303,6 +310,116 @@ func TestDevicesThatAreNotReadInTimeAreNamed(t *testing.T) {
 		readings, problems := h.reader().Read(ctx, h.now)
 		if len(readings) != 0 || !slices.Equal(problems, []string{"nvml: devices 0 to 3 were not read in time"}) {
 			t.Errorf("readings %v, problems %q", readings, problems)
+		}
+	})
+}
+
+// budget is a context that lasts for some devices.
+type budget struct {
+	context.Context
+	devices int
+}
+
+func (b *budget) Err() error {
+	if b.devices--; b.devices < 0 {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+func TestPassAfterOneCutShortBeginsWithTheDevicesThatWereLeftOut(t *testing.T) {
+	inOwnProcess(t, func(t *testing.T, h *host) {
+		h.install()
+		h.play(fakenvml.Default(4))
+		r := h.reader()
+		for i, want := range []struct {
+			devices  int
+			indices  []int
+			problems []string
+		}{
+			{3, []int{0, 1, 2}, []string{"nvml: devices 3 to 3 were not read in time"}},
+			{3, []int{0, 1, 3}, []string{"nvml: devices 2 to 2 were not read in time"}},
+			{1, []int{2}, []string{"nvml: devices 3 to 3 and 0 to 1 were not read in time"}},
+			{0, nil, []string{"nvml: devices 3 to 3 and 0 to 2 were not read in time"}},
+			{9, []int{0, 1, 2, 3}, nil},
+		} {
+			readings, problems := r.Read(&budget{h.t.Context(), want.devices}, h.now)
+			var got []int
+			for _, reading := range readings {
+				got = append(got, reading.Device.Index)
+			}
+			if !slices.Equal(got, want.indices) || !slices.Equal(problems, want.problems) {
+				t.Errorf("pass %d: devices %v, problems %q; want %v, %q", i, got, problems, want.indices, want.problems)
+			}
+		}
+	})
+}
+
+func TestPassCutShortSaysNothingAboutInitializingAnew(t *testing.T) {
+	inOwnProcess(t, func(t *testing.T, h *host) {
+		s := fakenvml.Default(2)
+		s.Devices[0].Errors = map[string]int{fakenvml.AllCalls: 15}
+		h.install()
+		h.play(s)
+		r := h.reader()
+		r.Read(&budget{h.t.Context(), 1}, h.now)
+		if !r.reopen.idle() {
+			t.Error("a lost device in a pass cut short started the wait for initializing anew")
+		}
+		h.after(0, r)
+		r.Read(&budget{h.t.Context(), 1}, h.now) // comes to device 1 alone, which works
+		if r.reopen.idle() {
+			t.Error("a pass cut short before the lost device ended the wait for initializing anew")
+		}
+	})
+}
+
+func TestNVMLIsNotUpWhenNoDeviceAnswers(t *testing.T) {
+	inOwnProcess(t, func(t *testing.T, h *host) {
+		s := fakenvml.Default(2)
+		h.install()
+		h.play(s)
+		r := h.reader()
+		h.after(0, r)
+		for i := range s.Devices {
+			s.Devices[i].Errors = map[string]int{fakenvml.AllCalls: 15}
+		}
+		h.play(s)
+		since := h.now.Add(second)
+		for range 100 {
+			h.after(second, r) // NVML is initialized anew in between
+		}
+		got := r.Status()
+		if got.State != StateFailed || got.State.Up() || got.Devices != 0 || !got.Since.Equal(since) ||
+			!strings.HasPrefix(got.Message, "no device answers: device 0 (") && !strings.HasPrefix(got.Message, "no device answers: device 0: ") {
+			t.Errorf("status = %+v; want failed since %v, with the first device's error", got, since)
+		}
+		s.Devices[1].Errors = nil
+		h.play(s)
+		h.after(second, r)
+		if got := r.Status(); got.State != StateOK || got.Message != "" || got.Devices != 1 || !got.Since.Equal(h.now) {
+			t.Errorf("status = %+v; want ok from now on", got)
+		}
+	})
+}
+
+func TestStateStandsSinceItChanged(t *testing.T) {
+	inOwnProcess(t, func(t *testing.T, h *host) {
+		r := h.reader()
+		if s := r.Status(); !s.Since.IsZero() {
+			t.Errorf("status before the first read = %+v", s)
+		}
+		h.after(0, r)
+		missing := h.now
+		h.after(time.Hour, r)
+		if s := r.Status(); !s.Since.Equal(missing) {
+			t.Errorf("library missing since %v; want %v", s.Since, missing)
+		}
+		h.install()
+		h.play(fakenvml.Default(1))
+		h.after(time.Hour, r)
+		if s := r.Status(); s.State != StateOK || !s.Since.Equal(h.now) {
+			t.Errorf("status = %+v; want ok since now", s)
 		}
 	})
 }

@@ -1,5 +1,7 @@
 package nvml
 
+import "time"
+
 // State is where the reader stands with NVML. The words are label values of a metric.
 type State string
 
@@ -14,11 +16,11 @@ const (
 	// StateDriverMismatch: the kernel module was replaced by one of another version. A loaded library cannot be exchanged
 	// within a process, so only a restart of the agent helps.
 	StateDriverMismatch State = "driver_mismatch"
-	// StateFailed: NVML gave another error.
+	// StateFailed: NVML gave another error, or none of its devices answers.
 	StateFailed State = "failed"
 	// StateNoDevices: NVML works and knows of no GPU.
 	StateNoDevices State = "no_devices"
-	// StateOK: at least one device is there, though not every one may be readable.
+	// StateOK: NVML answers and knows of devices, though not every one may be readable.
 	StateOK State = "ok"
 )
 
@@ -33,6 +35,8 @@ func (s State) Up() bool { return s == StateOK || s == StateNoDevices }
 // Status is what the last Read found.
 type Status struct {
 	State State
+	// Since is when State became what it is; zero before the first Read.
+	Since time.Time
 	// Message says what is wrong and what to do about it; empty when NVML answers.
 	Message string
 	// Devices counts the devices that were readable.

@@ -55,7 +55,9 @@ type Status struct {
 	Ticks uint64
 	// OwnersKnown tells whether the last question to the kubelet was answered.
 	OwnersKnown bool
-	// Problems counts what the last tick found wrong.
+	// Holders counts the containers that hold devices, as the kubelet told last; 0 when that is not known.
+	Holders int
+	// Problems counts what the last tick found wrong, and what the last window could not attribute.
 	Problems int
 }
 
@@ -73,6 +75,8 @@ type Sampler struct {
 
 	owners    map[string][]telemetry.Owner
 	ownersAge time.Duration // when they were told
+
+	unattributed int // problems of attribution in the last window
 }
 
 // New returns a sampler that reports each interval until told otherwise.
@@ -90,6 +94,9 @@ func New(o Options) *Sampler {
 func (s *Sampler) SetReportInterval(d time.Duration) {
 	s.report.Store(int64(max(min(d, MaxReportInterval), s.o.Interval)))
 }
+
+// ReportInterval returns how long windows shall be. One ends earlier when devices change hands. It may be called at any time.
+func (s *Sampler) ReportInterval() time.Duration { return time.Duration(s.report.Load()) }
 
 // Status may be called at any time, also while a tick is stuck.
 func (s *Sampler) Status() Status { return *s.status.Load() }
@@ -116,8 +123,10 @@ func (s *Sampler) Tick(ctx context.Context, now time.Time) {
 		s.closed = -s.o.Interval // the first sample speaks for the interval before it
 	}
 	at := instant{now, now.Sub(s.epoch)}
-	before := s.Status()
-	s.status.Store(&Status{now, before.Ticks, before.OwnersKnown, before.Problems})
+	status := s.Status()
+	status.Began = now
+	begun := status
+	s.status.Store(&begun)
 
 	readings, problems := s.readDevices(ctx, now)
 	owners, known, trouble := s.askOwners(ctx, at.elapsed)
@@ -125,7 +134,9 @@ func (s *Sampler) Tick(ctx context.Context, now time.Time) {
 	s.fold(at, readings, owners, problems)
 	s.log.update(problems, at.elapsed)
 
-	s.status.Store(&Status{now, before.Ticks + 1, known, len(problems)})
+	status.Ticks++
+	status.OwnersKnown, status.Holders, status.Problems = known, holders(owners), len(problems)+s.unattributed
+	s.status.Store(&status)
 	s.o.Observe(time.Since(now))
 }
 
@@ -154,6 +165,17 @@ func (s *Sampler) askOwners(ctx context.Context, now time.Duration) (owners map[
 	return told, true, problems
 }
 
+// holders counts the owners, each once.
+func holders(owners map[string][]telemetry.Owner) int {
+	different := map[telemetry.Owner]bool{}
+	for _, together := range owners {
+		for _, o := range together {
+			different[o] = true
+		}
+	}
+	return len(different)
+}
+
 // fold adds the sample to the open window, after closing one that it does not belong to: because devices changed hands, or
 // because there was no sample for a while.
 func (s *Sampler) fold(at instant, readings []telemetry.Reading, owners map[string][]telemetry.Owner, problems []string) {
@@ -169,7 +191,7 @@ func (s *Sampler) fold(at instant, readings []telemetry.Reading, owners map[stri
 	}
 	s.open.add(at, readings, problems)
 	// Half an interval early is closer than half an interval late.
-	if at.elapsed-s.open.opened >= time.Duration(s.report.Load())-s.o.Interval/2 {
+	if at.elapsed-s.open.opened >= s.ReportInterval()-s.o.Interval/2 {
 		s.close()
 	}
 }
@@ -183,7 +205,7 @@ func (s *Sampler) close() {
 	if w == nil {
 		return
 	}
-	s.open, s.closed = nil, w.newest.elapsed
+	s.open, s.closed, s.unattributed = nil, w.newest.elapsed, 0
 	b := telemetry.Batch{Node: s.o.Node, OwnersKnown: w.owners != nil, Readings: w.readings()}
 	b.Start, b.End = s.timeline.window(w.opened, w.newest)
 	if b.OwnersKnown {
@@ -192,6 +214,7 @@ func (s *Sampler) close() {
 		for _, p := range trouble {
 			w.problem(p)
 		}
+		s.unattributed = len(trouble)
 		s.log.update(trouble, w.newest.elapsed)
 	}
 	b.Problems = w.allProblems()

@@ -264,3 +264,31 @@ func TestRunTicksEachIntervalAndHandsOverTheRestAtTheEnd(t *testing.T) {
 		}
 	})
 }
+
+func TestStatusCountsHoldersAndWhatCouldNotBeAttributed(t *testing.T) {
+	n := newNode(t)
+	n.s.o.Attribute = func([]telemetry.Reading, map[string][]telemetry.Owner) ([]telemetry.Usage, []string) {
+		return nil, []string{"attribution: shared"}
+	}
+	n.owners = map[string][]telemetry.Owner{"GPU-0": {anna, bert}, "GPU-1": {anna}}
+	n.problems = []string{"device 1: lost"}
+	n.tick(time.Second, 0.5)
+	if got := n.s.Status(); got.Holders != 2 || got.Problems != 2 || !got.OwnersKnown || got.Ticks != 1 {
+		t.Errorf("status = %+v; want two holders, a problem of the tick and one of attribution", got)
+	}
+	n.s.SetReportInterval(10 * time.Second)
+	if n.s.ReportInterval() != 10*time.Second {
+		t.Errorf("report interval = %v", n.s.ReportInterval())
+	}
+	n.problems = nil
+	n.tick(time.Second, 0.5)
+	if got := n.s.Status(); got.Problems != 1 {
+		t.Errorf("status within a window = %+v; want the attribution problem of the window before", got)
+	}
+	n.noAnswer = errors.New("gone")
+	n.tick(time.Second, 0.5)
+	n.tick(time.Second, 0.5)
+	if got := n.s.Status(); got.Holders != 0 || got.OwnersKnown {
+		t.Errorf("status = %+v; want no holders known", got)
+	}
+}

@@ -2,7 +2,7 @@
 //
 //	batch → sequence → bounded queue → next, again after a reconnect → acknowledged: forgotten
 //
-// It is bounded: when it is full the oldest batch is dropped and counted. Batches are kept in their wire form, a few hundred
+// It is bounded in batches and in bytes: when it is full the oldest batch is dropped and counted. Batches are kept in their wire form, a few hundred
 // bytes per device, so that a long outage costs little memory.
 package spool
 
@@ -22,10 +22,15 @@ import (
 // DefaultMaxBatches is an hour at one batch a second.
 const DefaultMaxBatches = 3600
 
+// MaxBytes bounds what the kept batches are on the wire together. An hour of 8 GPUs, each held by a pod, is half of it (2.3 kB
+// a second); many more devices, or long problems in every batch, are more, and the agent's memory is limited.
+const MaxBytes = 16 << 20
+
 // Spool may be used by several goroutines at once.
 type Spool struct {
-	session string
-	max     int
+	session  string
+	max      int
+	maxBytes int
 
 	mu     sync.Mutex
 	last   uint64 // sequence of the newest batch put in
@@ -45,7 +50,7 @@ type Stats struct {
 	Batches int
 	// Bytes is their size on the wire.
 	Bytes int
-	// Dropped were pushed out by newer ones.
+	// Dropped were pushed out by newer ones, or could not be kept at all.
 	Dropped uint64
 	// Refused were not taken by the aggregator and never will be.
 	Refused uint64
@@ -53,9 +58,9 @@ type Stats struct {
 	Acknowledged uint64
 }
 
-// New returns an empty spool of at most maxBatches batches (at least 1) with a session of its own.
+// New returns an empty spool of at most maxBatches batches (at least 1) and [MaxBytes] with a session of its own.
 func New(maxBatches int) *Spool {
-	return &Spool{session: rand.Text(), max: max(maxBatches, 1), change: make(chan struct{})}
+	return &Spool{session: rand.Text(), max: max(maxBatches, 1), maxBytes: MaxBytes, change: make(chan struct{})}
 }
 
 // Session is the random word that tells this spool's sequences from those of any other.
@@ -69,11 +74,11 @@ func (s *Spool) Put(b telemetry.Batch) {
 	b.Sequence = s.last
 	// The one thing that cannot be put on the wire is text that is not UTF-8.
 	wire, err := proto.Marshal(telemetry.ToProto(b))
-	if err != nil {
+	if err != nil || len(wire) > s.maxBytes {
 		s.stats.Dropped++
 		return
 	}
-	if len(s.queue) == s.max {
+	for len(s.queue) == s.max || s.stats.Bytes+len(wire) > s.maxBytes {
 		s.stats.Dropped++
 		s.removeAt(0)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -188,5 +189,30 @@ func TestNothingIsLostUncounted(t *testing.T) {
 	workers.Wait()
 	if got := s.Stats(); got.Acknowledged+got.Dropped+uint64(got.Batches) != total {
 		t.Errorf("stats = %+v; want the sum to be %d", got, total)
+	}
+}
+
+func TestSpoolIsBoundedInBytes(t *testing.T) {
+	if got := New(1).maxBytes; got != 16<<20 {
+		t.Errorf("bound = %d bytes; want 16 MiB", got)
+	}
+	one := filled(t, 1, 1).Stats().Bytes
+	s := New(100)
+	s.maxBytes = 3*one + one/2
+	for range 5 {
+		s.Put(batch("GPU-1"))
+	}
+	if got, stats := sequences(t, s), s.Stats(); !slices.Equal(got, []uint64{3, 4, 5}) || stats.Dropped != 2 || stats.Bytes != 3*one {
+		t.Errorf("sequences %v, stats %+v; want the last three, two dropped", got, stats)
+	}
+	s.Put(batch(strings.Repeat("x", 2*one))) // pushes out as many as it takes
+	if got, stats := sequences(t, s), s.Stats(); len(got) == 0 || got[len(got)-1] != 6 || stats.Bytes > s.maxBytes ||
+		stats.Dropped+uint64(stats.Batches) != 6 {
+		t.Errorf("sequences %v, stats %+v; want the large batch to be kept within %d bytes", got, stats, s.maxBytes)
+	}
+	before := s.Stats()
+	s.Put(batch(strings.Repeat("x", 9*one))) // there can be no room for it
+	if after := s.Stats(); after.Dropped != before.Dropped+1 || after.Batches != before.Batches || after.Bytes != before.Bytes {
+		t.Errorf("stats %+v after %+v; want the batch that never fits to be dropped alone", after, before)
 	}
 }

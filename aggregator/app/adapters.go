@@ -19,8 +19,8 @@ import (
 // loads is the live view as the controller's Loads.
 type loads struct{ view *live.View }
 
-func (l loads) Load(namespace, pod string, since, now time.Time) (controller.Load, bool) {
-	load, settled, ok := l.view.PodSince(namespace, pod, since, now)
+func (l loads) Load(namespace, pod, node string, since, now time.Time) (controller.Load, bool) {
+	load, settled, ok := l.view.PodSince(namespace, pod, node, since, now)
 	return controller.Load{GPUs: load.GPUs, BusyGPUs: load.BusyGPUs, Settled: settled}, ok
 }
 

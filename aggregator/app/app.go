@@ -43,6 +43,8 @@ type aggregator struct {
 	view     *live.View
 	board    *board
 	parts    []part
+	// listeners are open from the start; closing those that are served already does nothing.
+	listeners []net.Listener
 	// ready is set once agents are listened to.
 	ready atomic.Bool
 }
@@ -53,16 +55,18 @@ func Run(ctx context.Context, options Options, log *slog.Logger) (err error) {
 		return err
 	}
 	a := &aggregator{options: options, log: log, registry: prometheus.NewRegistry()}
-	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(options.Version))
+	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), BuildInfo(options.Version))
 
 	begin := time.Now()
 	if a.store, err = storage.Open(storage.Options{
 		Dir: options.StoragePath, Logger: log, Registerer: a.registry,
 		RawRetention: options.RawRetention, WorkloadRetention: options.WorkloadRetention, RawOutOfOrderWindow: lateness,
+		RawMaxPercentage: options.RawMaxPercentage,
 	}); err != nil {
 		return fmt.Errorf("--storage.path: %w", err)
 	}
 	defer func() { err = errors.Join(err, a.store.Close()) }()
+	defer a.hangUp()
 	log.Info("history is open", "path", options.StoragePath, "took", time.Since(begin).Round(time.Millisecond))
 
 	if a.view, err = live.New(live.Options{Window: options.LiveWindow, StaleAfter: options.LiveStaleAfter}); err != nil {
@@ -74,6 +78,9 @@ func Run(ctx context.Context, options Options, log *slog.Logger) (err error) {
 		err = a.withKubernetes(ctx)
 	} else {
 		err = a.withFiles(ctx)
+	}
+	if err != nil && ctx.Err() != nil {
+		return nil // stopped while it was still waiting for the API server
 	}
 	if err != nil {
 		return err
@@ -108,9 +115,12 @@ func (a *aggregator) evaluator() *controller.Evaluator {
 func (a *aggregator) recordDemand(workloads func() []workload.Workload) (*workload.Recorder, error) {
 	recorder, err := workload.NewRecorder(workload.RecorderOptions{
 		Workloads: workloads,
-		Load: func(namespace, pod string, now time.Time) (workload.Load, bool) {
-			load, ok := a.view.PodOver(namespace, pod, recorderWindow, now)
-			return workload.Load{GPUs: load.GPUs, BusyGPUs: load.BusyGPUs}, ok
+		Load: func(namespace, pod, node string, since, now time.Time) (workload.Load, bool) {
+			if start := now.Add(-recorderWindow); since.Before(start) {
+				since = start
+			}
+			load, settled, ok := a.view.PodSince(namespace, pod, node, since, now)
+			return workload.Load{GPUs: load.GPUs, BusyGPUs: load.BusyGPUs, Settled: settled}, ok
 		},
 		Append: func(ctx context.Context, id workload.ID, at time.Time, busyGPUs, pods float64) error {
 			return a.store.AppendDemand(ctx, storage.Workload(id), at, busyGPUs, pods)
@@ -162,9 +172,9 @@ func (a *aggregator) serve(ctx context.Context, certificates identity.Certificat
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", a.options.IngestAddress)
+	listener, err := a.listen("ingest.listen-address", a.options.IngestAddress)
 	if err != nil {
-		return fmt.Errorf("--ingest.listen-address: %w", err)
+		return err
 	}
 	a.add("ingest", func(ctx context.Context) error {
 		stop := context.AfterFunc(ctx, server.Stop)
@@ -174,6 +184,27 @@ func (a *aggregator) serve(ctx context.Context, certificates identity.Certificat
 		return server.Serve(listener)
 	})
 	return a.web(config, access)
+}
+
+// listen takes the address of a flag at once, so that a port in use is an error at start.
+func (a *aggregator) listen(flag, address string) (net.Listener, error) {
+	open := a.options.Listen
+	if open == nil {
+		open = func(_, address string) (net.Listener, error) { return net.Listen("tcp", address) }
+	}
+	listener, err := open(flag, address)
+	if err != nil {
+		return nil, fmt.Errorf("--%s: %w", flag, err)
+	}
+	a.listeners = append(a.listeners, listener)
+	return listener, nil
+}
+
+// hangUp frees the addresses when something else kept the aggregator from starting.
+func (a *aggregator) hangUp() {
+	for _, l := range a.listeners {
+		_ = l.Close()
+	}
 }
 
 // tls returns the configuration of the servers: the user's certificate, or one that is made and renewed here.
@@ -186,6 +217,12 @@ func (a *aggregator) tls(ctx context.Context, store identity.CertificateStore) (
 		return identity.ServerTLS(files.GetCertificate), nil
 	}
 	managed, err := identity.NewManaged(ctx, store, a.names(), time.Now(), a.log)
+	for err != nil && a.options.Kubernetes && ctx.Err() == nil {
+		a.log.Warn("no serving certificate yet, trying again", "err", err)
+		if wait(ctx, retryEvery) {
+			managed, err = identity.NewManaged(ctx, store, a.names(), time.Now(), a.log)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -194,6 +231,21 @@ func (a *aggregator) tls(ctx context.Context, store identity.CertificateStore) (
 		return nil
 	})
 	return identity.ServerTLS(managed.GetCertificate), nil
+}
+
+// retryEvery is how often what needs the API server is tried again while that is away.
+const retryEvery = 5 * time.Second
+
+// wait returns false when ctx is done before.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
 }
 
 // names are those of the Service, of each replica behind a headless one, of this host, and what the user adds.
@@ -213,7 +265,8 @@ func (a *aggregator) directory() identity.Directory {
 	return identity.Directory(filepath.Join(a.options.StoragePath, "tls"))
 }
 
-func buildInfo(version string) prometheus.Collector {
+// BuildInfo is the metric that says which version runs.
+func BuildInfo(version string) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "foretide_aggregator_build_info", Help: "Always 1; the version as a label.", ConstLabels: prometheus.Labels{"version": version},
 	}, func() float64 { return 1 })

@@ -68,6 +68,7 @@ func (a *aggregator) observe(ctx context.Context, evaluator *controller.Evaluato
 	target := a.seen(policy, now)
 	if len(target.Pods) == 0 {
 		evaluator.Forget(policy.UID)
+		a.board.Forgotten(policy.Namespace, policy.Name) // what was decided on pods that are gone is not shown as the present
 		if said[policy.UID] != "" {
 			a.log.Info("no pods seen", "policy", policy.UID, "names_begin_with", policy.Spec.ScaleTargetRef.Name+"-")
 			said[policy.UID] = ""
@@ -111,33 +112,45 @@ func readPolicies(path string) ([]*v1alpha1.AdvancedHorizontalPodAutoscaler, err
 		}
 	}
 	var all []*v1alpha1.AdvancedHorizontalPodAutoscaler
+	seen := map[types.UID]bool{}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			return nil, err
 		}
 		for i, document := range bytes.Split(text, []byte("\n---")) {
-			if len(bytes.TrimSpace(document)) == 0 {
-				continue
-			}
 			p, err := readPolicy(document)
+			if err == nil && p != nil && seen[p.UID] {
+				err = fmt.Errorf("metadata.name is %q in namespace %q: a policy before has the same", p.Name, p.Namespace)
+			}
 			if err != nil {
 				return nil, fmt.Errorf("%s, document %d: %w", file, i+1, err)
 			}
-			all = append(all, p)
+			if p != nil {
+				seen[p.UID] = true
+				all = append(all, p)
+			}
 		}
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%q holds no policy: it must be a YAML file of them, or a directory of .yaml files", path)
 	}
 	return all, nil
 }
 
+// readPolicy returns nil for a document with nothing but comments.
 func readPolicy(document []byte) (*v1alpha1.AdvancedHorizontalPodAutoscaler, error) {
+	var anything any
+	if err := yaml.Unmarshal(document, &anything); err == nil && anything == nil {
+		return nil, nil
+	}
 	p := &v1alpha1.AdvancedHorizontalPodAutoscaler{}
 	if err := yaml.UnmarshalStrict(document, p); err != nil {
 		return nil, err
 	}
 	want := v1alpha1.GroupVersion().String()
 	if p.APIVersion != want || p.Kind != v1alpha1.Kind {
-		return nil, fmt.Errorf("is %s %s: it must be %s %s", p.APIVersion, p.Kind, want, v1alpha1.Kind)
+		return nil, fmt.Errorf("apiVersion is %q, kind %q: they must be %q, %q", p.APIVersion, p.Kind, want, v1alpha1.Kind)
 	}
 	if p.Namespace == "" {
 		p.Namespace = "default"
@@ -145,7 +158,7 @@ func readPolicy(document []byte) (*v1alpha1.AdvancedHorizontalPodAutoscaler, err
 	p.Spec.Default()
 	p.UID = types.UID(p.Namespace + "/" + p.Name)
 	if p.Name == "" {
-		return nil, errors.New("metadata.name must not be empty")
+		return nil, errors.New(`metadata.name is "": it must be given`)
 	}
 	return p, p.Spec.Validate()
 }

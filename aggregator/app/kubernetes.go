@@ -11,7 +11,10 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -24,6 +27,14 @@ import (
 // leaseName is the Lease whose holder scales.
 const leaseName = "foretide-aggregator"
 
+// A leader that cannot renew its Lease for 20 s stops deciding; another may begin 30 s after the last renewal. Kubernetes' own
+// controllers take 10 s and 15 s, and restart with every short pause of the API server.
+const (
+	leaseLasts  = 30 * time.Second
+	renewWithin = 20 * time.Second
+	renewEvery  = 4 * time.Second
+)
+
 // withKubernetes adds what finds policies and pods in the cluster, decides and scales.
 func (a *aggregator) withKubernetes(ctx context.Context) error {
 	ctrl.SetLogger(logr.FromSlogHandler(a.log.Handler()))
@@ -31,11 +42,15 @@ func (a *aggregator) withKubernetes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	mgr, err := newManager(config, a.options)
+	transport, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return err
 	}
-	clients, err := workload.Connect(config, mgr.GetRESTMapper())
+	mapper, err := apiutil.NewDynamicRESTMapper(config, transport)
+	if err != nil {
+		return err
+	}
+	clients, err := workload.Connect(config, mapper)
 	if err != nil {
 		return err
 	}
@@ -47,22 +62,22 @@ func (a *aggregator) withKubernetes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	reconciler, err := controller.New(controller.Options{
-		Client: mgr.GetClient(), Events: mgr.GetEventRecorder("foretide-aggregator"), Targets: targets{directory}, Evaluator: a.evaluator(),
-		Observer: a.board, Logger: a.log, SyncInterval: a.options.SyncInterval,
-	})
-	if err != nil {
-		return err
-	}
-	if err := reconciler.Register(ctx, mgr); err != nil {
-		return err
-	}
-	for _, runnable := range []manager.Runnable{directory, recorder} {
-		if err := mgr.Add(runnable); err != nil {
-			return err
+	a.add("directory", directory.Start)
+	a.add("recorder", recorder.Start)
+	evaluator := a.evaluator()
+	a.add("controller", func(ctx context.Context) error {
+		// Losing the Lease ends a manager; telemetry and history go on meanwhile.
+		for {
+			err := a.decide(ctx, config, directory, evaluator)
+			if ctx.Err() != nil {
+				return nil
+			}
+			a.log.Warn("deciding is interrupted and begins anew", "err", err)
+			if !wait(ctx, retryEvery) {
+				return nil
+			}
 		}
-	}
-	a.add("controller", mgr.Start)
+	})
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return err
@@ -76,6 +91,25 @@ func (a *aggregator) withKubernetes(ctx context.Context) error {
 		who = tokens.Authenticate
 	}
 	return a.serve(ctx, identity.Secret{Client: client, Namespace: a.options.Namespace}, who, identity.NewAccess(client, a.log, time.Now))
+}
+
+// decide carries out the policies while this replica is the leader, until ctx is done or the Lease is lost.
+func (a *aggregator) decide(ctx context.Context, config *rest.Config, directory *workload.Directory, evaluator *controller.Evaluator) error {
+	mgr, err := newManager(config, a.options)
+	if err != nil {
+		return err
+	}
+	reconciler, err := controller.New(controller.Options{
+		Client: mgr.GetClient(), Events: mgr.GetEventRecorder("foretide-aggregator"), Targets: targets{directory}, Evaluator: evaluator,
+		Observer: a.board, Logger: a.log, SyncInterval: a.options.SyncInterval,
+	})
+	if err != nil {
+		return err
+	}
+	if err := reconciler.Register(ctx, mgr); err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
 }
 
 // kubeconfig is that of the flag or of the pod. The API server's own fairness rules how fast it is asked.
@@ -104,6 +138,9 @@ func newManager(config *rest.Config, o Options) (manager.Manager, error) {
 		LeaderElection: o.LeaderElection, LeaderElectionID: leaseName, LeaderElectionNamespace: o.Namespace,
 		// A clean stop hands over at once instead of after the Lease has run out.
 		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 ptr.To(leaseLasts), RenewDeadline: ptr.To(renewWithin), RetryPeriod: ptr.To(renewEvery),
+		// A manager that begins anew has a controller of the same name.
+		Controller: ctrlconfig.Controller{SkipNameValidation: ptr.To(true)},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to the API server: %w", err)

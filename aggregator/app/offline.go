@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,14 +23,18 @@ const historyStep = time.Minute
 // Import is `aggregator import`: it reads one series of a recorded trace into the history of a workload.
 func Import(ctx context.Context, args []string, out io.Writer) error {
 	f := flag.NewFlagSet("aggregator import", flag.ContinueOnError)
-	path := f.String("storage.path", DefaultOptions().StoragePath, "directory of the history; the aggregator must not be running on it")
-	file := f.String("trace", "", "CSV file: series,timestamp_unix,value")
-	series := f.String("series", "", "series of the trace; may be left out when there is only one")
-	name := f.String("workload", "", "whose history it becomes: namespace/Kind/name")
-	scale := f.Float64("scale", 1, "busy GPUs per unit of the trace")
-	until := f.String("until", "", "time in the trace (RFC 3339) that becomes --end; later points are left out; empty: its last point")
-	end := f.String("end", "", "time (RFC 3339) at which the imported history ends; empty: now; \"same\": keep the trace's own times")
-	if err := f.Parse(args); err != nil {
+	defaults := DefaultOptions()
+	path := f.String("storage.path", defaults.StoragePath, "`directory` of the history; the aggregator must not be running on it")
+	// Whoever opens the history deletes what is older than these.
+	raw := f.Duration("storage.raw-retention", defaults.RawRetention, "as given to aggregator serve: what is older is deleted")
+	long := f.Duration("storage.workload-retention", defaults.WorkloadRetention, "as given to aggregator serve: what is older is deleted, and not imported")
+	file := f.String("trace", "", "CSV `file`: series,timestamp_unix,value")
+	series := f.String("series", "", "`name` of the trace's series; may be left out when there is only one")
+	name := f.String("workload", "", "whose history it becomes: `namespace/Kind/name`")
+	scale := f.Float64("scale", 1, "busy GPUs per unit of the trace, a `number` above 0")
+	until := f.String("until", "", "`time` in the trace (RFC 3339) that becomes --end; later points are left out; empty: its last point")
+	end := f.String("end", "", "`time` (RFC 3339) at which the imported history ends; empty: now; same: keep the trace's own times")
+	if err := Parse(f, "Reads one series of a recorded demand into the history of a workload.", args, out); err != nil {
 		return err
 	}
 	workload, err := parseWorkload(*name)
@@ -47,17 +52,23 @@ func Import(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	history := perMinute(points, *scale)
-	store, err := storage.Open(storage.Options{Dir: *path, Logger: slog.New(slog.DiscardHandler)})
+	if len(history) == 0 {
+		return fmt.Errorf("--trace %q: its %d points lie within one minute, the history has one value a minute", *file, len(points))
+	}
+	store, err := storage.Open(storage.Options{Dir: *path, Logger: slog.New(slog.DiscardHandler), RawRetention: *raw, WorkloadRetention: *long})
 	if err != nil {
-		return err
+		return fmt.Errorf("--storage.path: %w", err)
 	}
 	written, err := store.AppendDemandHistory(ctx, workload, history)
 	if err := errors.Join(err, store.Close()); err != nil {
 		return fmt.Errorf("import into %q: %w", *path, err)
 	}
-	_, err = fmt.Fprintf(out, "imported %d minutes of demand for %s, %s to %s\n", written, *name,
+	fmt.Fprintf(out, "imported %d minutes of demand for %s, %s to %s\n", written, *name,
 		history[0].Time.UTC().Format(time.RFC3339), history[len(history)-1].Time.UTC().Format(time.RFC3339))
-	return err
+	if left := len(history) - written; left > 0 {
+		fmt.Fprintf(out, "left out %d minutes that are in the history already or older than --storage.workload-retention=%v\n", left, *long)
+	}
+	return nil
 }
 
 func parseWorkload(name string) (storage.Workload, error) {
@@ -69,6 +80,9 @@ func parseWorkload(name string) (storage.Workload, error) {
 }
 
 func readSeries(file, name string) ([]trace.Point, error) {
+	if file == "" {
+		return nil, errors.New(`--trace is "": it must be a CSV file`)
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, fmt.Errorf("--trace: %w", err)
@@ -126,10 +140,12 @@ func shift(points []trace.Point, until, end string, now time.Time) ([]trace.Poin
 // perMinute puts the points on the history's grid, linear between two neighbours. Where neighbours are further apart than twice
 // the trace's usual step something is missing, and the minutes between them stay absent.
 func perMinute(points []trace.Point, scale float64) []storage.Point {
-	usual := points[1].Time.Sub(points[0].Time)
-	for i := 2; i < len(points); i++ {
-		usual = min(usual, points[i].Time.Sub(points[i-1].Time))
+	steps := make([]time.Duration, 0, len(points)-1)
+	for i := 1; i < len(points); i++ {
+		steps = append(steps, points[i].Time.Sub(points[i-1].Time))
 	}
+	slices.Sort(steps)
+	usual := steps[(len(steps)-1)/2]
 	var out []storage.Point
 	for i := 1; i < len(points); i++ {
 		a, b := points[i-1], points[i]
@@ -148,9 +164,9 @@ func perMinute(points []trace.Point, scale float64) []storage.Point {
 // Inspect is `aggregator inspect`: it says what a history holds.
 func Inspect(ctx context.Context, args []string, out io.Writer) error {
 	f := flag.NewFlagSet("aggregator inspect", flag.ContinueOnError)
-	path := f.String("storage.path", DefaultOptions().StoragePath, "directory of the history; it is only read")
-	series := f.String("series", "", "count only series of this name; empty: all")
-	if err := f.Parse(args); err != nil {
+	path := f.String("storage.path", DefaultOptions().StoragePath, "`directory` of the history; it is only read")
+	series := f.String("series", "", "`name` of the series to count; empty: all")
+	if err := Parse(f, "Says what a history holds, also while an aggregator is running on it.", args, out); err != nil {
 		return err
 	}
 	all, err := storage.Inspect(ctx, *path, *series)

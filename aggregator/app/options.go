@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
 	"time"
 )
 
@@ -18,6 +19,7 @@ import (
 type Options struct {
 	StoragePath       string        // storage.path
 	RawRetention      time.Duration // storage.raw-retention
+	RawMaxPercentage  float64       // storage.raw-max-percentage
 	WorkloadRetention time.Duration // storage.workload-retention
 	IngestAddress     string        // ingest.listen-address
 	IngestTokenFile   string        // ingest.token-file
@@ -36,8 +38,11 @@ type Options struct {
 	SyncInterval      time.Duration // controller.sync-interval
 	PoliciesPath      string        // policies.path
 	LogLevel          slog.Level    // log.level
-	// Version is shown in metrics and on the page; main sets it.
+
+	// Version is shown in metrics and on the page; it is no flag.
 	Version string
+	// Listen opens the address that a flag names; nil listens on TCP. It is no flag.
+	Listen func(flag, address string) (net.Listener, error)
 }
 
 // DefaultOptions are the options without any flag.
@@ -45,6 +50,7 @@ func DefaultOptions() Options {
 	return Options{
 		StoragePath:       "/var/lib/foretide",
 		RawRetention:      7 * 24 * time.Hour,
+		RawMaxPercentage:  60,
 		WorkloadRetention: 90 * 24 * time.Hour,
 		IngestAddress:     ":9500",
 		ReportInterval:    time.Second,
@@ -62,26 +68,27 @@ func DefaultOptions() Options {
 
 // Register binds the options to their flags.
 func (o *Options) Register(f *flag.FlagSet) {
-	f.StringVar(&o.StoragePath, "storage.path", o.StoragePath, "directory of the history")
+	f.StringVar(&o.StoragePath, "storage.path", o.StoragePath, "`directory` of the history")
 	f.DurationVar(&o.RawRetention, "storage.raw-retention", o.RawRetention, "how long readings of devices and pods are kept")
+	f.Float64Var(&o.RawMaxPercentage, "storage.raw-max-percentage", o.RawMaxPercentage, "how much of the file system readings of devices and pods may take before the oldest go, in `percent`, 0 to 90; 0 is no limit")
 	f.DurationVar(&o.WorkloadRetention, "storage.workload-retention", o.WorkloadRetention, "how long the demand of workloads is kept; forecasts use up to 28 days of it")
-	f.StringVar(&o.IngestAddress, "ingest.listen-address", o.IngestAddress, "where agents connect (gRPC over TLS)")
-	f.StringVar(&o.IngestTokenFile, "ingest.token-file", o.IngestTokenFile, "file with the token agents must present, for use outside Kubernetes; empty: their ServiceAccount tokens are reviewed by the API server")
-	f.DurationVar(&o.ReportInterval, "ingest.report-interval", o.ReportInterval, "how often each agent shall report, 1s or more")
-	f.StringVar(&o.TLSCertFile, "tls.cert-file", o.TLSCertFile, "serving certificate (PEM); empty: one is made and renewed here")
-	f.StringVar(&o.TLSKeyFile, "tls.key-file", o.TLSKeyFile, "key of the serving certificate (PEM)")
-	f.StringVar(&o.TLSNames, "tls.names", o.TLSNames, "further DNS names or addresses, comma-separated, of the certificate that is made here")
-	f.StringVar(&o.WebAddress, "web.listen-address", o.WebAddress, "where the page and /metrics are served: plain HTTP without a login on a loopback address, otherwise HTTPS for those who may get that path (Kubernetes RBAC, nonResourceURLs)")
-	f.StringVar(&o.HealthAddress, "health.listen-address", o.HealthAddress, "where /healthz and /readyz are served (plain HTTP, no data)")
-	f.DurationVar(&o.LiveWindow, "live.window", o.LiveWindow, "utilization is averaged over this long before it is acted on")
+	f.StringVar(&o.IngestAddress, "ingest.listen-address", o.IngestAddress, "`host:port` to take agents on (gRPC over TLS)")
+	f.StringVar(&o.IngestTokenFile, "ingest.token-file", o.IngestTokenFile, "`file` with the token agents must present, for use outside Kubernetes; empty: their ServiceAccount tokens are reviewed by the API server")
+	f.DurationVar(&o.ReportInterval, "ingest.report-interval", o.ReportInterval, "how often each agent shall report, 1s to 1m")
+	f.StringVar(&o.TLSCertFile, "tls.cert-file", o.TLSCertFile, "`file` with the serving certificate (PEM); empty: one is made and renewed here")
+	f.StringVar(&o.TLSKeyFile, "tls.key-file", o.TLSKeyFile, "`file` with the key of the serving certificate (PEM)")
+	f.StringVar(&o.TLSNames, "tls.names", o.TLSNames, "further DNS names or addresses of the certificate that is made here, as a comma-separated `list`")
+	f.StringVar(&o.WebAddress, "web.listen-address", o.WebAddress, "`host:port` to serve the page and /metrics on: plain HTTP without a login on a loopback address, otherwise HTTPS for those who may get that path (Kubernetes RBAC, nonResourceURLs)")
+	f.StringVar(&o.HealthAddress, "health.listen-address", o.HealthAddress, "`host:port` to serve /healthz and /readyz on (plain HTTP, no data)")
+	f.DurationVar(&o.LiveWindow, "live.window", o.LiveWindow, "utilization is averaged over this long before it is acted on, 1s to 2m")
 	f.DurationVar(&o.LiveStaleAfter, "live.stale-after", o.LiveStaleAfter, "telemetry older than this is unknown, which holds or raises replicas and never lowers them")
-	f.BoolVar(&o.Kubernetes, "kubernetes.enabled", o.Kubernetes, "find policies and pods in Kubernetes and scale; false: only observe, with policies from files")
-	f.StringVar(&o.Kubeconfig, "kubernetes.kubeconfig", o.Kubeconfig, "kubeconfig file; empty: the pod's ServiceAccount")
-	f.StringVar(&o.Namespace, "kubernetes.namespace", o.Namespace, "the aggregator's own namespace ($POD_NAMESPACE)")
+	f.BoolVar(&o.Kubernetes, "kubernetes.enabled", o.Kubernetes, "find policies and pods in Kubernetes, and scale; false: only observe, with policies from files")
+	f.StringVar(&o.Kubeconfig, "kubernetes.kubeconfig", o.Kubeconfig, "kubeconfig `file`; empty: the pod's ServiceAccount")
+	f.StringVar(&o.Namespace, "kubernetes.namespace", o.Namespace, "`name` of the aggregator's own namespace; $POD_NAMESPACE is taken where this flag is not given")
 	f.BoolVar(&o.LeaderElection, "kubernetes.leader-election", o.LeaderElection, "only the holder of the Lease foretide-aggregator scales")
-	f.DurationVar(&o.SyncInterval, "controller.sync-interval", o.SyncInterval, "how often each policy is decided anew")
-	f.StringVar(&o.PoliciesPath, "policies.path", o.PoliciesPath, "file or directory of policies (YAML), with kubernetes.enabled=false")
-	f.TextVar(&o.LogLevel, "log.level", o.LogLevel, "DEBUG, INFO, WARN or ERROR")
+	f.DurationVar(&o.SyncInterval, "controller.sync-interval", o.SyncInterval, "how often each policy is decided anew, 500ms to 5m")
+	f.StringVar(&o.PoliciesPath, "policies.path", o.PoliciesPath, "`path` of a file or directory of policies (YAML), with --kubernetes.enabled=false")
+	f.Var((*level)(&o.LogLevel), "log.level", "lowest `level` to log: debug, info, warn or error")
 }
 
 // Validate returns every flag that is wrong, with its value and what is allowed.
@@ -93,33 +100,47 @@ func (o Options) Validate() error {
 	if o.StoragePath == "" {
 		wrong("storage.path", o.StoragePath, "a directory")
 	}
-	for flag, value := range map[string]time.Duration{"storage.raw-retention": o.RawRetention, "storage.workload-retention": o.WorkloadRetention} {
-		if value < 2*time.Hour {
-			wrong(flag, value, "2h or more")
-		}
+	if !(o.RawMaxPercentage >= 0 && o.RawMaxPercentage <= 90) {
+		wrong("storage.raw-max-percentage", o.RawMaxPercentage, "0 to 90")
 	}
-	for flag, address := range map[string]string{
-		"ingest.listen-address": o.IngestAddress, "web.listen-address": o.WebAddress, "health.listen-address": o.HealthAddress,
-	} {
-		if _, _, err := net.SplitHostPort(address); err != nil {
-			wrong(flag, address, "host:port or :port")
-		}
+	if o.RawRetention < minRetention {
+		wrong("storage.raw-retention", o.RawRetention, "24h or more")
 	}
-	if o.ReportInterval < time.Second || o.ReportInterval > 5*time.Minute {
-		wrong("ingest.report-interval", o.ReportInterval, "1s to 5m")
+	if o.WorkloadRetention < minRetention {
+		wrong("storage.workload-retention", o.WorkloadRetention, "24h or more")
+	}
+	if o.ReportInterval < time.Second || o.ReportInterval > maxReportInterval {
+		wrong("ingest.report-interval", o.ReportInterval, "1s to 1m")
 	}
 	if (o.TLSCertFile == "") != (o.TLSKeyFile == "") {
 		wrong("tls.cert-file", o.TLSCertFile, "given together with --tls.key-file, or neither")
 	}
-	if o.LiveWindow < time.Second || o.LiveWindow > 5*time.Minute {
-		wrong("live.window", o.LiveWindow, "1s to 5m")
+	if o.LiveWindow < time.Second || o.LiveWindow > maxLiveWindow {
+		wrong("live.window", o.LiveWindow, "1s to 2m")
 	}
-	if o.LiveStaleAfter < 2*o.ReportInterval {
-		wrong("live.stale-after", o.LiveStaleAfter, "at least two report intervals")
+	if o.LiveStaleAfter < 2*o.ReportInterval || o.LiveStaleAfter > maxStaleAfter {
+		wrong("live.stale-after", o.LiveStaleAfter, "two report intervals to 10m")
 	}
 	if o.SyncInterval < 500*time.Millisecond || o.SyncInterval > 5*time.Minute {
 		wrong("controller.sync-interval", o.SyncInterval, "500ms to 5m")
 	}
+	o.checkAddresses(wrong)
+	o.checkSources(wrong)
+	return errors.Join(errs...)
+}
+
+func (o Options) checkAddresses(wrong func(flag string, value any, allowed string)) {
+	for _, a := range []struct{ flag, address string }{
+		{"ingest.listen-address", o.IngestAddress}, {"web.listen-address", o.WebAddress}, {"health.listen-address", o.HealthAddress},
+	} {
+		if !isHostPort(a.address) {
+			wrong(a.flag, a.address, "host:port or :port")
+		}
+	}
+}
+
+// checkSources looks at where policies and the agents' identities come from.
+func (o Options) checkSources(wrong func(flag string, value any, allowed string)) {
 	if o.Kubernetes && o.PoliciesPath != "" {
 		wrong("policies.path", o.PoliciesPath, "empty, or given with --kubernetes.enabled=false")
 	}
@@ -134,7 +155,23 @@ func (o Options) Validate() error {
 			wrong("web.listen-address", o.WebAddress, "a loopback address when --kubernetes.enabled=false: nobody could say who may read")
 		}
 	}
-	return errors.Join(errs...)
+}
+
+// What the rooms take.
+const (
+	minRetention      = 24 * time.Hour   // aggregator/storage
+	maxReportInterval = time.Minute      // agents report at least this often, whatever they are asked for
+	maxLiveWindow     = 2 * time.Minute  // aggregator/live
+	maxStaleAfter     = 10 * time.Minute // aggregator/live
+)
+
+func isHostPort(address string) bool {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16) // port 0 takes a free one
+	return err == nil
 }
 
 // loopback reports whether an address can be reached from this host only.

@@ -41,29 +41,40 @@ func (a *aggregator) web(config *tls.Config, access *identity.Access) error {
 	return a.http("health", a.options.HealthAddress, health, nil)
 }
 
-// http adds a server; its address is taken at once, so that a port in use is an error at start.
+// stopWithin is how long requests under way may take once the aggregator stops.
+const stopWithin = 5 * time.Second
+
+// http adds a server.
 func (a *aggregator) http(name, address string, handler http.Handler, config *tls.Config) error {
-	listener, err := net.Listen("tcp", address)
+	listener, err := a.listen(name+".listen-address", address)
 	if err != nil {
-		return fmt.Errorf("--%s.listen-address: %w", name, err)
+		return err
 	}
 	server := &http.Server{Handler: handler, TLSConfig: config, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 	a.add(name, func(ctx context.Context) error {
+		stopped := make(chan struct{})
 		stop := context.AfterFunc(ctx, func() {
-			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer close(stopped)
+			limit, cancel := context.WithTimeout(context.Background(), stopWithin)
 			defer cancel()
-			_ = server.Shutdown(ctx)
+			if server.Shutdown(limit) != nil {
+				_ = server.Close()
+			}
 		})
-		defer stop()
 		a.log.Info("serving", "what", name, "address", listener.Addr().String(), "tls", config != nil)
 		serve := server.Serve
 		if config != nil {
 			serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
 		}
-		if err := serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		err := serve(listener)
+		if stop() {
 			return err
 		}
-		return nil
+		<-stopped // Serve returns at once; requests under way may still read the history
+		if errors.Is(err, http.ErrServerClosed) {
+			return nil
+		}
+		return err
 	})
 	return nil
 }

@@ -63,6 +63,22 @@ type Reconciler struct {
 
 	mu       sync.Mutex
 	policies map[types.NamespacedName]types.UID // that have something remembered
+	written  map[types.UID]time.Time            // when each policy's status was last written
+}
+
+// quiet is how long a status stands before a mere change of numbers is written.
+const quiet = 10 * time.Second
+
+func (r *Reconciler) mayWrite(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return now.Sub(r.written[policy.UID]) >= quiet
+}
+
+func (r *Reconciler) wrote(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.written[policy.UID] = now
 }
 
 // New checks the options and fills in defaults.
@@ -85,7 +101,7 @@ func New(opts Options) (*Reconciler, error) {
 	if opts.Observer == nil {
 		opts.Observer = nobody{}
 	}
-	return &Reconciler{Options: opts, policies: make(map[types.NamespacedName]types.UID)}, nil
+	return &Reconciler{Options: opts, policies: make(map[types.NamespacedName]types.UID), written: make(map[types.UID]time.Time)}, nil
 }
 
 // Name is the controller's name in logs, events and metrics.
@@ -127,9 +143,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 
 	before := policy.DeepCopy()
 	report(&policy.Status, policy.Generation, evaluation, act)
-	r.tell(before, policy, evaluation, act)
-	if err := r.write(ctx, before, policy); err != nil {
+	if act.scaled {
+		r.tellScaled(policy, evaluation, act)
+	}
+	if err := r.write(ctx, before, policy, start); err != nil {
+		// What is not written is seen again at the next sync, and told then.
 		r.Logger.Warn("status not written", "policy", req.NamespacedName, "err", err)
+	} else {
+		r.tellTroubles(before, policy)
 	}
 	return reconcile.Result{RequeueAfter: max(r.SyncInterval-r.Now().Sub(start), time.Millisecond)}, nil
 }
@@ -153,8 +174,9 @@ func (r *Reconciler) sync(ctx context.Context, policy *v1alpha1.AdvancedHorizont
 		evaluation.Problem = Note{"FailedGetScale", err.Error()}
 		if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
 			evaluation.Problem = Note{"TargetNotFound", fmt.Sprintf("%s %s %q is not in namespace %q", ref.APIVersion, ref.Kind, ref.Name, policy.Namespace)}
-			r.Evaluator.Forget(policy.UID) // Should it come back, it may come back with any number of replicas.
 		}
+		// What happened meanwhile is not known, nor with how many replicas it comes back: the next look starts a new window.
+		r.Evaluator.Forget(policy.UID)
 		return evaluation, action{able: False, note: evaluation.Problem}
 	}
 	evaluation := r.Evaluator.Evaluate(ctx, policy, target, now)
@@ -189,23 +211,28 @@ func (r *Reconciler) apply(ctx context.Context, policy *v1alpha1.AdvancedHorizon
 	}
 }
 
-// write patches the status when something visible in it changed.
-func (r *Reconciler) write(ctx context.Context, before, after *v1alpha1.AdvancedHorizontalPodAutoscaler) error {
-	if sameToTheEye(before.Status, after.Status) {
+// write patches the status when something visible in it changed, and no more than once in quiet when only numbers moved: a
+// utilization moves with nearly every sample, and thousands of policies share one API server.
+func (r *Reconciler) write(ctx context.Context, before, after *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) error {
+	if sameToTheEye(before.Status, after.Status) || onlyNumbersMoved(before.Status, after.Status) && !r.mayWrite(after, now) {
 		return nil
 	}
-	return client.IgnoreNotFound(r.Client.Status().Patch(ctx, after, client.MergeFrom(before)))
+	r.wrote(after, now)
+	// The answer is decoded into the object: into a copy, for the numbers of this one are shown elsewhere.
+	return client.IgnoreNotFound(r.Client.Status().Patch(ctx, after.DeepCopy(), client.MergeFrom(before)))
 }
 
-// tell records events: each rescale, and each condition that turned False or is False for another reason than before.
-func (r *Reconciler) tell(before, after *v1alpha1.AdvancedHorizontalPodAutoscaler, evaluation Evaluation, act action) {
-	if act.scaled {
-		ref := after.Spec.ScaleTargetRef
-		r.Events.Eventf(after, nil, corev1.EventTypeNormal, "SuccessfulRescale", "Rescale", "%s %s from %d to %d: %s",
-			ref.Kind, ref.Name, act.from, act.to, evaluation.Decision.Message)
-		r.Logger.Info("scaled", "policy", client.ObjectKeyFromObject(after), "kind", ref.Kind, "target", ref.Name,
-			"from", act.from, "to", act.to, "reason", evaluation.Decision.Reason)
-	}
+// tellScaled records a rescale.
+func (r *Reconciler) tellScaled(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, evaluation Evaluation, act action) {
+	ref := policy.Spec.ScaleTargetRef
+	r.Events.Eventf(policy, nil, corev1.EventTypeNormal, "SuccessfulRescale", "Rescale", "%s %s from %d to %d: %s",
+		ref.Kind, ref.Name, act.from, act.to, evaluation.Decision.Message)
+	r.Logger.Info("scaled", "policy", client.ObjectKeyFromObject(policy), "kind", ref.Kind, "target", ref.Name,
+		"from", act.from, "to", act.to, "reason", evaluation.Decision.Reason)
+}
+
+// tellTroubles records each condition that turned False or is False for another reason than before.
+func (r *Reconciler) tellTroubles(before, after *v1alpha1.AdvancedHorizontalPodAutoscaler) {
 	for _, kind := range []string{v1alpha1.ConditionAbleToScale, v1alpha1.ConditionDataFresh} {
 		is := meta.FindStatusCondition(after.Status.Conditions, kind)
 		was := meta.FindStatusCondition(before.Status.Conditions, kind)
@@ -236,6 +263,7 @@ func (r *Reconciler) forget(name types.NamespacedName) {
 	if uid, ok := r.policies[name]; ok {
 		r.Evaluator.Forget(uid)
 		delete(r.policies, name)
+		delete(r.written, uid)
 	}
 	r.Observer.Forgotten(name.Namespace, name.Name)
 }

@@ -27,6 +27,7 @@ type bench struct {
 	*Reconciler
 	t       *testing.T
 	patches int
+	answer  func(*v1alpha1.AdvancedHorizontalPodAutoscaler) // what the server's answer to a patch is decoded into
 }
 
 func newBench(t *testing.T, w *world, policies ...*v1alpha1.AdvancedHorizontalPodAutoscaler) *bench {
@@ -41,6 +42,10 @@ func newBench(t *testing.T, w *world, policies ...*v1alpha1.AdvancedHorizontalPo
 		WithIndex(&v1alpha1.AdvancedHorizontalPodAutoscaler{}, targetIndex, indexTarget).
 		WithInterceptorFuncs(interceptor.Funcs{SubResourcePatch: func(ctx context.Context, c client.Client, sub string, obj client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
 			b.patches++
+			if b.answer != nil {
+				b.answer(obj.(*v1alpha1.AdvancedHorizontalPodAutoscaler))
+				return nil
+			}
 			return c.SubResource(sub).Patch(ctx, obj, patch, opts...)
 		}})
 	for _, p := range policies {
@@ -180,6 +185,51 @@ func TestNothingIsWrittenWhileNothingChanges(t *testing.T) {
 	p := b.sync("fib-gpu", 2*time.Second)
 	if b.patches != 2 || *p.Status.CurrentMetrics[0].Resource.Current.AverageUtilization != 21 {
 		t.Errorf("%d writes after a visible change, want 2", b.patches)
+	}
+}
+
+func TestNumbersThatMoveWithEverySampleAreWrittenNowAndThen(t *testing.T) {
+	w := newWorld(2, 0.20)
+	b := newBench(t, w, policy())
+	b.sync("fib-gpu", 0)
+	for i := range 300 { // ten minutes in which the utilization goes to and fro within the tolerance
+		w.run(2, 0.19+float64(i%3)/100)
+		b.sync("fib-gpu", 2*time.Second)
+	}
+	if b.patches < 30 || b.patches > 61 {
+		t.Errorf("%d writes in ten minutes, want one in ten seconds", b.patches)
+	}
+	before := b.patches
+	w.run(2, 0.60)
+	if p := b.sync("fib-gpu", 2*time.Second); b.patches != before+1 || *p.Status.DesiredReplicas != 4 {
+		t.Error("a decision that changed was not written at once")
+	}
+}
+
+func TestATargetThatCouldNotBeReadForLongIsNotLoweredByTheFirstLookAfterwards(t *testing.T) {
+	w := newWorld(6, 0.20)
+	b := newBench(t, w, policy(auto))
+	b.sync("fib-gpu", 0)
+	w.absent = errors.New("too many requests")
+	b.sync("fib-gpu", 2*time.Second)
+	w.absent = nil
+	w.run(6, 0.01)
+	if p := b.sync("fib-gpu", 10*time.Minute); *p.Status.DesiredReplicas != 6 {
+		t.Errorf("desired %d after ten minutes of which nothing is known, want 6", *p.Status.DesiredReplicas)
+	}
+	b.expectScaled()
+	b.sync("fib-gpu", 5*time.Minute+time.Second)
+	b.expectScaled("bert@1=1")
+}
+
+func TestWhatTheServerAnswersDoesNotChangeWhatWasDecided(t *testing.T) {
+	w := newWorld(2, 0.40)
+	b := newBench(t, w, policy())
+	// A decoder writes into the numbers an object already points to.
+	b.answer = func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) { *p.Status.DesiredReplicas = 99 }
+	b.sync("fib-gpu", 0)
+	if got := w.shown["default/fib-gpu"].Decision.Replicas; got != 4 {
+		t.Errorf("%d replicas are shown, want the 4 that were decided", got)
 	}
 }
 

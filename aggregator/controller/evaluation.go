@@ -47,6 +47,8 @@ type Prediction struct {
 	Forecast *forecast.Forecast
 	// Acts is true when the forecast takes part in the decision.
 	Acts bool
+	// Lost is true when a forecast that should take part cannot be made now, other than for want of history.
+	Lost bool
 	// PeakGPUs is the largest demand within the lead time at the policy's quantile; only when HasPeak.
 	PeakGPUs float64
 	HasPeak  bool

@@ -29,6 +29,24 @@ type window struct {
 	// ready are the pods that were ready at the last look, shared since when they were.
 	ready  []string
 	shared time.Time
+	// settling is since when the load has told of before, zero when it does not.
+	settling time.Time
+}
+
+// settleAtMost is how long decisions wait for that. Pods that come and go without end, or a node's slow clock, must not keep a
+// workload from growing: then the plain average has to do.
+const settleAtMost = 10 * time.Second
+
+// bounded says whether to wait on.
+func (w *window) bounded(settling bool, now time.Time) bool {
+	if !settling {
+		w.settling = time.Time{}
+		return false
+	}
+	if w.settling.IsZero() {
+		w.settling = now
+	}
+	return now.Sub(w.settling) <= settleAtMost
 }
 
 // settle is how long after a change of the ready pods their utilization may still tell of before: NVML averages over up to a
@@ -85,9 +103,11 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 		scaling.Inputs{
 			Current:    target.Replicas,
 			Pods:       pods,
-			Settling:   settling,
+			Settling:   memory.bounded(settling, now),
 			GPUsPerPod: gpusPerPod(target.Pods),
-			Forecast:   scaling.Demand{PeakGPUs: out.Forecast.PeakGPUs, OK: out.Forecast.Acts, Why: out.Forecast.Note.Message},
+			Forecast: scaling.Demand{
+				PeakGPUs: out.Forecast.PeakGPUs, OK: out.Forecast.Acts, Why: out.Forecast.Note.Message, Lost: out.Forecast.Lost,
+			},
 		},
 		&memory.Window, now)
 	out.Decision = &decision

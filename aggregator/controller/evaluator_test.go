@@ -216,6 +216,33 @@ func TestALoadOfBeforeTheReadyPodsChangedIsNotActedOn(t *testing.T) {
 	look(16*time.Second, 5, scaling.Steady)
 }
 
+func TestPodsThatComeAndGoWithoutEndDoNotKeepAWorkloadFromGrowing(t *testing.T) {
+	w := newWorld(3, 0.90)
+	e := NewEvaluator(w, w)
+	var got scaling.Decision
+	for second := range 20 {
+		w.target.Pods[2].State = []scaling.PodState{scaling.Ready, scaling.Unready}[second%2]
+		got = *e.Evaluate(t.Context(), policy(), w.target, noon.Add(time.Duration(second)*time.Second)).Decision
+		if second == 5 && got.Reason != scaling.Settling {
+			t.Errorf("at first %s, want to wait", got.Reason)
+		}
+	}
+	if got.Replicas <= 3 {
+		t.Errorf("%d replicas (%s) after 20 s of flapping, want more: %s", got.Replicas, got.Reason, got.Message)
+	}
+}
+
+func TestAForecastThatIsLostLowersNothing(t *testing.T) {
+	w := newWorld(4, 0.01)
+	w.unread = errors.New("checksum mismatch")
+	e := NewEvaluator(w, w)
+	for _, after := range []time.Duration{0, 10 * time.Minute, 20 * time.Minute} {
+		if got := e.Evaluate(t.Context(), policy(), w.target, noon.Add(after)).Decision; got.Replicas != 4 {
+			t.Errorf("after %v: %d replicas (%s)", after, got.Replicas, got.Message)
+		}
+	}
+}
+
 func TestGPUsPerPodAreThoseOfTheReadyOnes(t *testing.T) {
 	ready := func(gpus float64) Pod { return Pod{State: scaling.Ready, GPUs: gpus} }
 	unready := func(gpus float64) Pod { return Pod{State: scaling.Unready, GPUs: gpus} }

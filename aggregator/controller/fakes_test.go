@@ -71,7 +71,7 @@ func (w *world) Scale(_ context.Context, _ string, ref v1alpha1.ScaleTargetRef, 
 	return w.refuse
 }
 
-func (w *world) Load(namespace, pod string, since, now time.Time) (Load, bool) {
+func (w *world) Load(namespace, pod, _ string, since, now time.Time) (Load, bool) {
 	load, ok := w.loads[namespace+"/"+pod]
 	load.Settled = !since.After(now)
 	return load, ok

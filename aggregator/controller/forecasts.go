@@ -68,7 +68,7 @@ func (f *forecasts) predict(ctx context.Context, workload Workload, percent int3
 	level := float64(percent) / 100
 	made, err := f.get(ctx, forecastKey{workload, percent}, now.Add(-settle).Truncate(step))
 	if err != nil {
-		return Prediction{Note: explain(err)}
+		return Prediction{Note: explain(err), Lost: !errors.Is(err, forecast.ErrShortHistory)}
 	}
 	out := Prediction{Forecast: &made}
 	until := now.Add(lead + step)
@@ -83,6 +83,7 @@ func (f *forecasts) predict(ctx context.Context, workload Workload, percent int3
 		out.Note = Note{"LearningDailyPattern", fmt.Sprintf("%s of the needed %s of history are known: the forecast (%s) is shown and does not act",
 			known(made.History), known(actsAfter), made.Method)}
 	case !out.HasPeak:
+		out.Lost = true
 		out.Note = Note{"OutsideHorizon", fmt.Sprintf("the forecast does not reach %v ahead", lead)}
 	default:
 		out.Acts = true

@@ -27,7 +27,7 @@ func (e *Evaluator) observe(target Target, since, now time.Time) (pods []scaling
 	for _, pod := range target.Pods {
 		seen := scaling.Pod{Name: pod.Name, State: pod.State, GPUs: pod.GPUs}
 		devices = devices || pod.GPUs > 0
-		load, ok := e.loads.Load(target.Workload.Namespace, pod.Name, since, now)
+		load, ok := e.loads.Load(target.Workload.Namespace, pod.Name, pod.Node, since, now)
 		// A pod of whose devices only some were read is not known: the lost one may be the busy one.
 		if ok && float64(load.GPUs) >= pod.GPUs && load.GPUs > 0 && load.BusyGPUs >= 0 && !math.IsInf(load.BusyGPUs, 1) {
 			seen.GPUs, seen.BusyGPUs, seen.HasLoad = float64(load.GPUs), load.BusyGPUs, true

@@ -173,3 +173,23 @@ func visible(s v1alpha1.AdvancedHorizontalPodAutoscalerStatus) *v1alpha1.Advance
 	}
 	return v
 }
+
+// onlyNumbersMoved reports whether two statuses say the same but for measured numbers: the utilization, the forecast's peak, and
+// the sentences that carry them.
+func onlyNumbersMoved(a, b v1alpha1.AdvancedHorizontalPodAutoscalerStatus) bool {
+	return equality.Semantic.DeepEqual(withoutNumbers(a), withoutNumbers(b))
+}
+
+func withoutNumbers(s v1alpha1.AdvancedHorizontalPodAutoscalerStatus) *v1alpha1.AdvancedHorizontalPodAutoscalerStatus {
+	v := visible(s)
+	for i := range v.CurrentMetrics {
+		v.CurrentMetrics[i].Resource.Current.AverageUtilization = nil
+	}
+	if v.Forecast != nil {
+		v.Forecast.PeakGPUs = ""
+	}
+	for i := range v.Conditions {
+		v.Conditions[i].Message = ""
+	}
+	return v
+}

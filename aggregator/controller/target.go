@@ -53,9 +53,9 @@ type Targets interface {
 
 // Loads knows what pods do now.
 type Loads interface {
-	// Load is what a pod does, averaged over a while that does not reach back beyond since as soon as that can be said. False
-	// means unknown or stale, never idle.
-	Load(namespace, pod string, since, now time.Time) (Load, bool)
+	// Load is what a pod on a node does, averaged over a while that does not reach back beyond since as soon as that can be
+	// said. False means unknown or stale, never idle. What another node says of the pod does not count.
+	Load(namespace, pod, node string, since, now time.Time) (Load, bool)
 	// Trouble says in words what is wrong with a node's telemetry, "" when nothing is known to be.
 	Trouble(node string, now time.Time) string
 }

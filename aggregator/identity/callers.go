@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/time/rate"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -30,6 +31,10 @@ const (
 	believeNo  = 10 * time.Second
 	// rememberAtMost bounds each cache: 10,000 agents and their successors fit.
 	rememberAtMost = 32768
+	// reviewsPerSecond and reviewsAtOnce keep somebody who invents tokens from making the API server review them all. The
+	// agents of a large cluster may all come back at once.
+	reviewsPerSecond = 100
+	reviewsAtOnce    = 2000
 )
 
 // Caller is who holds a token.
@@ -69,6 +74,7 @@ type AgentReview struct {
 	account string
 	now     func() time.Time
 	answers cache[agentAnswer]
+	asking  *rate.Limiter
 }
 
 type agentAnswer struct {
@@ -79,7 +85,10 @@ type agentAnswer struct {
 // NewAgentReview accepts tokens of the ServiceAccount foretide-agent in the namespace. The client should have no rate limit of
 // its own (rest.Config.QPS = -1): all agents may come back at once.
 func NewAgentReview(client kubernetes.Interface, namespace string, now func() time.Time) *AgentReview {
-	return &AgentReview{client: client, account: "system:serviceaccount:" + namespace + ":" + AgentServiceAccount, now: now}
+	return &AgentReview{
+		client: client, account: "system:serviceaccount:" + namespace + ":" + AgentServiceAccount, now: now,
+		asking: rate.NewLimiter(reviewsPerSecond, reviewsAtOnce),
+	}
 }
 
 // Authenticate tells which node the token's holder may speak for. The answer is believed for up to a minute, a refusal for ten
@@ -101,6 +110,9 @@ func (a *AgentReview) Authenticate(ctx context.Context, token string) (Caller, e
 }
 
 func (a *AgentReview) ask(ctx context.Context, token string) (agentAnswer, error) {
+	if !a.asking.AllowN(a.now(), 1) {
+		return agentAnswer{}, errors.New("too many unknown tokens at once, try again")
+	}
 	user, err := review(ctx, a.client, token, []string{Audience})
 	var denied *DeniedError
 	if errors.As(err, &denied) {

@@ -1,6 +1,6 @@
 // Package ingest is the aggregator's end of the agents' streams.
 //
-//	token → node → Hello → batch → check → appender (durable) → sink (live) → Ack
+//	token → node → Hello → batch → check → sink (live) → appender (durable) → Ack
 //
 // An acknowledgement is sent after the appender returned, never before. A batch that can never be taken is refused with the
 // reason and the stream goes on; when the store cannot take a good batch now, the stream ends without an acknowledgement and

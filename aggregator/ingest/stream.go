@@ -139,6 +139,8 @@ func (s *Server) take(ctx context.Context, hello *telemetrypb.Hello, in *telemet
 	if class, reason := check(batch, now); class != "" {
 		return s.refuse(batch.Sequence, class, reason), nil
 	}
+	// Decisions are made from memory: a disk that is full must not make a pod's load unknown.
+	s.opts.Sink.Put(batch, now)
 	began := time.Now()
 	err = s.opts.Appender.AppendBatch(ctx, batch)
 	s.metrics.appendSeconds.Observe(time.Since(began).Seconds())
@@ -151,7 +153,6 @@ func (s *Server) take(ctx context.Context, hello *telemetrypb.Hello, in *telemet
 		s.metrics.appendFailures.Inc()
 		return nil, status.Errorf(codes.Unavailable, "batch %d cannot be stored now, send it again: %v", batch.Sequence, err)
 	}
-	s.opts.Sink.Put(batch, now)
 	s.metrics.batches.Inc()
 	s.metrics.samples.Add(float64(samples(batch)))
 	return &telemetrypb.AggregatorMessage{Message: &telemetrypb.AggregatorMessage_Ack{Ack: &telemetrypb.Ack{

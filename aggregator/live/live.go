@@ -137,13 +137,17 @@ func (v *View) Pod(namespace, name string, now time.Time) (PodLoad, bool) {
 	return v.PodOver(namespace, name, v.window, now)
 }
 
-// PodSince is Pod, averaged over no more than what lies after since. While nothing does, settled is false and the load is
-// that of Pod.
-func (v *View) PodSince(namespace, name string, since, now time.Time) (load PodLoad, settled, ok bool) {
+// PodSince is Pod on one node, averaged over no more than what lies after since. While nothing does, settled is false and the
+// load is that of Pod. Only the named node is asked: an agent is believed about the pods that run where it does.
+func (v *View) PodSince(namespace, name, nodeName string, since, now time.Time) (load PodLoad, settled, ok bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	newest := v.newest(v.pods[podName{namespace, name}], now)
-	if newest == nil {
+	n := v.nodes[nodeName]
+	if n == nil {
+		return PodLoad{}, false, false
+	}
+	newest := n.pods[podName{namespace, name}]
+	if newest == nil || !v.fresh(newest.end, newest.received, now) {
 		return PodLoad{}, false, false
 	}
 	if load, ok = newest.load(min(v.window, newest.end.Sub(since))); ok {

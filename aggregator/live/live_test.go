@@ -276,13 +276,20 @@ func TestPodSinceLeavesOutWhatLiesBefore(t *testing.T) {
 		{12, 0.68, false},
 		{15, 0.68, false},
 	} {
-		got, settled, ok := v.PodSince("default", "p", at(c.since), at(12))
+		got, settled, ok := v.PodSince("default", "p", "a", at(c.since), at(12))
 		if !ok || settled != c.settled || math.Abs(got.BusyGPUs-c.busy) > 1e-9 {
 			t.Errorf("since %v: %v busy, settled %v, %v; want %v, %v", c.since, got.BusyGPUs, settled, ok, c.busy, c.settled)
 		}
 	}
-	if _, _, ok := v.PodSince("default", "p", at(0), at(60)); ok {
+	if _, _, ok := v.PodSince("default", "p", "a", at(0), at(60)); ok {
 		t.Error("a stale pod has a load")
+	}
+	v.Put(batch("b", at(13), usage("p", "main", "GPU-9", 0)), at(13))
+	if got, _, ok := v.PodSince("default", "p", "a", at(12), at(13)); !ok || got.BusyGPUs == 0 {
+		t.Errorf("another node's word on the pod was taken: %+v, %v", got, ok)
+	}
+	if _, _, ok := v.PodSince("default", "p", "c", at(0), at(12)); ok {
+		t.Error("a node nobody heard of has the pod")
 	}
 }
 

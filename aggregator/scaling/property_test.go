@@ -32,7 +32,7 @@ func TestAnyInputGivesADecisionWithinBoundsAndNeverLowersOnUnknownLoad(t *testin
 		if r.IntN(50) == 0 {
 			p.MaxReplicas = math.MaxInt32
 		}
-		in := Inputs{Current: r.Int32N(30), GPUsPerPod: odd(r, 4), Forecast: Demand{PeakGPUs: odd(r, 20), OK: r.IntN(2) == 0}, Settling: r.IntN(8) == 0}
+		in := Inputs{Current: r.Int32N(30), GPUsPerPod: odd(r, 4), Forecast: Demand{PeakGPUs: odd(r, 20), OK: r.IntN(2) == 0, Lost: r.IntN(8) == 0}, Settling: r.IntN(8) == 0}
 		unknown := false
 		for range r.IntN(8) {
 			pod := Pod{State: PodState(r.IntN(3)), GPUs: odd(r, 4), BusyGPUs: odd(r, 4), HasLoad: r.IntN(4) > 0}
@@ -52,7 +52,7 @@ func TestAnyInputGivesADecisionWithinBoundsAndNeverLowersOnUnknownLoad(t *testin
 			if d.Replicas < p.MinReplicas || d.Replicas > p.MaxReplicas {
 				t.Fatalf("%d replicas outside [%d, %d]: %+v %+v", d.Replicas, p.MinReplicas, p.MaxReplicas, in, d)
 			}
-			if (unknown || in.Settling) && d.Replicas < in.Current && in.Current <= p.MaxReplicas {
+			if (unknown || in.Settling || in.Forecast.Lost) && d.Replicas < in.Current && in.Current <= p.MaxReplicas {
 				t.Fatalf("unknown load lowered %d to %d: %+v %+v", in.Current, d.Replicas, in, d)
 			}
 			if d.Message == "" || d.Reason == "" {

@@ -10,7 +10,7 @@
 //   - pods that are not ready are left out for GPUs too (the Horizontal Pod Autoscaler does so for CPU only), and replicas that
 //     are asked for but not seen count like them;
 //   - a ratio below one never asks for more replicas than there are, however many extra pods a rollout runs;
-//   - while the load of a ready pod is unknown, replicas are held or raised, never lowered;
+//   - while the load of a ready pod is unknown, or a forecast that was there is lost, replicas are held or raised, never lowered;
 //   - such a moment counts as a recommendation of the current replicas, so that an outage is followed by a whole stabilization
 //     window of complete data before anything shrinks.
 package scaling
@@ -60,6 +60,9 @@ type Demand struct {
 	PeakGPUs float64 // largest value of the chosen quantile, in busy GPUs; only when OK
 	OK       bool
 	Why      string // why there is none, in words; only when not OK
+	// Lost is true when there should be a forecast and it cannot be made now: that is missing data, and lowers nothing. A
+	// workload that is still too young for one has lost none.
+	Lost bool
 }
 
 // Inputs is the workload as it is now.
@@ -83,7 +86,7 @@ const (
 	OutsideBounds  Reason = "OutsideBounds"       // replicas are outside minReplicas to maxReplicas: go to the bound
 	NoTelemetry    Reason = "NoTelemetry"         // neither load nor forecast: hold
 	Settling       Reason = "Settling"            // the ready pods changed a moment ago: hold until their load tells of now
-	PartialData    Reason = "PartialTelemetry"    // fewer would do, but the load of a pod is unknown: hold
+	PartialData    Reason = "PartialTelemetry"    // fewer would do, but the load of a pod or the forecast is missing: hold
 	Stabilized     Reason = "ScaleDownStabilized" // fewer would do, but more were needed within the window
 	ForecastDemand Reason = "ForecastDemand"      // the forecast asks for more than the present load
 	ReactiveDemand Reason = "ReactiveDemand"      // the present load asks for other than the current replicas
@@ -169,12 +172,13 @@ func (d *Decision) combine(p Policy, in Inputs, w *Window, now time.Time) {
 	if want == current && reason != NoTelemetry && reason != Settling {
 		reason = Steady
 	}
-	if want < current && (d.Reactive == nil || d.Unknown > 0) {
+	incomplete := d.Reactive == nil || d.Unknown > 0 || in.Forecast.Lost
+	if want < current && incomplete {
 		want, reason, d.Held = current, PartialData, true
 	}
 	// A moment with missing data recommends at least what is there: see the package comment.
 	record := want
-	if d.Reactive == nil || d.Unknown > 0 {
+	if incomplete {
 		record = max(want, current)
 	}
 	if !in.Settling {

@@ -47,6 +47,8 @@ type Options struct {
 	RawRetention, WorkloadRetention time.Duration
 	// RawOutOfOrderWindow is how much older than the newest stored sample a batch may be.
 	RawOutOfOrderWindow time.Duration
+	// RawMaxPercentage is how much of the file system the raw tier may take before its oldest blocks go, 1 to 100; 0 is no limit.
+	RawMaxPercentage float64
 	// Now is the clock that bounds sample times; nil means time.Now.
 	Now func() time.Time
 }
@@ -82,6 +84,7 @@ func Open(opts Options) (*Store, error) {
 	s.raw, err = openTier(tierOptions{
 		name: "raw", dir: filepath.Join(opts.Dir, "raw"), logger: opts.Logger, registerer: opts.Registerer,
 		retention: opts.RawRetention, outOfOrder: opts.RawOutOfOrderWindow, minBlock: 2 * time.Hour,
+		maxPercentage: opts.RawMaxPercentage,
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.workload.close())

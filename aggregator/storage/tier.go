@@ -25,6 +25,8 @@ type tierOptions struct {
 	retention  time.Duration
 	outOfOrder time.Duration
 	minBlock   time.Duration
+	// maxPercentage of the file system; 0 is no limit.
+	maxPercentage float64
 }
 
 // tier is one TSDB with its metrics.
@@ -38,6 +40,7 @@ func openTier(o tierOptions) (*tier, error) {
 	options := tsdb.DefaultOptions()
 	options.WALCompression = compression.Snappy
 	options.RetentionDuration = o.retention.Milliseconds()
+	options.MaxPercentage = o.maxPercentage
 	options.OutOfOrderTimeWindow = o.outOfOrder.Milliseconds()
 	options.OutOfOrderCapMax = outOfOrderChunkSamples
 	options.MinBlockDuration = o.minBlock.Milliseconds()

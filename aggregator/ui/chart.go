@@ -18,6 +18,7 @@ type Line struct {
 const (
 	width, height = 860.0, 220.0
 	left, bottom  = 46.0, 24.0
+	headroom      = 8.0 // for half a line of text above the topmost label
 	span          = 24 * time.Hour
 )
 
@@ -43,11 +44,13 @@ func draw(now time.Time, actual, mean, upper Line) chart {
 	x := func(t time.Time) float64 {
 		return left + (width-left)*float64(t.Sub(from))/float64(to.Sub(from))
 	}
-	y := func(v float64) float64 { return (height - bottom) * (1 - v/top) }
+	y := func(v float64) float64 { return headroom + (height-bottom-headroom)*(1-v/top) }
 	c.Now = x(now)
 	c.Actual, c.Mean, c.Upper = path(actual, from, to, x, y), path(mean, from, to, x, y), path(upper, from, to, x, y)
 	for t := from.Truncate(6 * time.Hour).Add(6 * time.Hour); t.Before(to); t = t.Add(6 * time.Hour) {
-		c.Hours = append(c.Hours, tick{X: x(t), Y: height - 6, Label: t.UTC().Format("15:04")})
+		if at := x(t); at < width-18 { // half a label
+			c.Hours = append(c.Hours, tick{X: at, Y: height - 6, Label: t.UTC().Format("15:04")})
+		}
 	}
 	for i := 1; i <= 4; i++ {
 		v := top * float64(i) / 4

@@ -58,7 +58,7 @@ func TestPathKeepsThePeakOfPointsThatShareAColumn(t *testing.T) {
 	values := make([]float64, 24*60)
 	values[700] = 8
 	c := draw(at, Line{at.Add(-span), time.Minute, values}, Line{}, Line{})
-	if !strings.Contains(c.Actual, " 0.0") {
+	if !strings.Contains(c.Actual, " 8.0") {
 		t.Errorf("the peak of 8 is not at the top of %q", c.Actual)
 	}
 }

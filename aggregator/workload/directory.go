@@ -32,6 +32,11 @@ type Directory struct {
 	scales      scales
 	pods        cache.SharedIndexInformer
 	replicaSets cache.SharedIndexInformer
+
+	mu sync.Mutex
+	// read are the selectors of targets that were read: of kinds whose pods belong to something in between, such as a
+	// LeaderWorkerSet's to StatefulSets, only they tell whose the pods are.
+	read map[ID]labels.Selector
 }
 
 // New prepares a Directory; Start runs it.
@@ -46,6 +51,7 @@ func New(opts Options) (*Directory, error) {
 	}
 	d := &Directory{
 		log:    opts.Logger,
+		read:   map[ID]labels.Selector{},
 		scales: scales{getter: c.Scales, mapper: c.Mapper},
 		pods:   coreinformers.NewPodInformer(c.Pods, metav1.NamespaceAll, 0, indexers()),
 		replicaSets: metadatainformer.NewFilteredMetadataInformer(c.Metadata,
@@ -73,15 +79,17 @@ func (d *Directory) Start(ctx context.Context) error {
 	return nil
 }
 
-// NeedLeaderElection tells a controller-runtime manager that every replica runs this, leader or not.
-func (d *Directory) NeedLeaderElection() bool { return false }
-
 // Synced reports whether the first full lists have arrived.
 func (d *Directory) Synced() bool { return d.pods.HasSynced() && d.replicaSets.HasSynced() }
 
 // Target reads a scale target and its pods. Errors: ErrTargetNotFound, ErrNoSelector, ErrNotSynced, or what the API server said.
 func (d *Directory) Target(ctx context.Context, namespace string, ref Reference) (Target, error) {
 	scale, err := d.scales.get(ctx, namespace, ref)
+	if errors.Is(err, ErrTargetNotFound) {
+		d.mu.Lock()
+		delete(d.read, ID{Namespace: namespace, Kind: ref.Kind, Name: ref.Name})
+		d.mu.Unlock()
+	}
 	if err != nil {
 		return Target{}, err
 	}
@@ -100,6 +108,9 @@ func (d *Directory) Target(ctx context.Context, namespace string, ref Reference)
 	if err != nil {
 		return Target{}, fmt.Errorf("%s %s/%s: selector %q: %w", ref.Kind, namespace, ref.Name, scale.Status.Selector, err)
 	}
+	d.mu.Lock()
+	d.read[target.ID] = selector
+	d.mu.Unlock()
 	target.Pods, err = d.podsOf(target.ID, selector)
 	return target, err
 }
@@ -132,9 +143,13 @@ func (d *Directory) podsOf(id ID, selector labels.Selector) ([]Pod, error) {
 	return pods, nil
 }
 
-// Workloads returns every workload that has pods asking for GPUs, with those pods. Pods on their own and those of Jobs,
-// DaemonSets and nodes are left out: no replica count of theirs could follow a demand.
+// Workloads returns every workload that has pods asking for GPUs, with those pods, and every scale target that was read. Pods
+// on their own and those of Jobs, DaemonSets and nodes are left out: no replica count of theirs could follow a demand. Before
+// the first full lists have arrived there are none.
 func (d *Directory) Workloads() []Workload {
+	if !d.Synced() {
+		return nil
+	}
 	objects, err := d.pods.GetIndexer().ByIndex(gpuIndex, gpuYes)
 	if err != nil {
 		return nil
@@ -149,6 +164,16 @@ func (d *Directory) Workloads() []Workload {
 			byID[id] = append(byID[id], r.pod)
 		}
 	}
+	d.mu.Lock()
+	for id, selector := range d.read {
+		if _, known := byID[id]; known {
+			continue
+		}
+		if pods, err := d.podsOf(id, selector); err == nil && len(pods) > 0 {
+			byID[id] = pods
+		}
+	}
+	d.mu.Unlock()
 	workloads := make([]Workload, 0, len(byID))
 	for id, pods := range byID {
 		sortByName(pods)

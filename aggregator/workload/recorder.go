@@ -25,8 +25,9 @@ const freshDemand = 3 * sampleEvery
 type RecorderOptions struct {
 	// Workloads lists the workloads to record, with their GPU pods: Directory.Workloads.
 	Workloads func() []Workload
-	// Load is what a pod's devices do. False when it is not known or stale.
-	Load func(namespace, pod string, now time.Time) (Load, bool)
+	// Load is what the devices of a pod on a node do, averaged over the ten seconds before now, but not beyond since. False when
+	// it is not known or stale.
+	Load func(namespace, pod, node string, since, now time.Time) (Load, bool)
 	// Append writes the demand of a workload over the minute that ended at a time.
 	Append     func(ctx context.Context, id ID, at time.Time, busyGPUs, pods float64) error
 	Logger     *slog.Logger
@@ -38,6 +39,8 @@ type Load struct {
 	// GPUs is how many of its devices were read, BusyGPUs the sum of their utilization (1 = one device busy all the time).
 	GPUs     int
 	BusyGPUs float64
+	// Settled is true when BusyGPUs tells only of the time after since; else nothing does yet.
+	Settled bool
 }
 
 // Demand is what a workload's pods do now.
@@ -103,10 +106,6 @@ func (r *Recorder) Start(ctx context.Context) error {
 	}
 }
 
-// NeedLeaderElection tells a controller-runtime manager that every replica runs this, leader or not: each holds the whole
-// history.
-func (r *Recorder) NeedLeaderElection() bool { return false }
-
 // Sample looks at every workload once, and writes the minute when it is over.
 func (r *Recorder) Sample(ctx context.Context, now time.Time) {
 	r.mu.Lock()
@@ -143,21 +142,26 @@ func (r *Recorder) Sample(ctx context.Context, now time.Time) {
 }
 
 // demandOf adds up the work of a workload's pods. It is complete when there is a ready pod and the load of every ready pod is
-// known, on each of its devices: one lost device hides a part of the demand. Starting pods are left out: what they compute while they warm up is not demand. Pods on their way out still finish
-// theirs, so theirs counts where it is known.
-func demandOf(w Workload, loadOf func(namespace, pod string, now time.Time) (Load, bool), now time.Time) (busy, pods float64, complete bool) {
+// known, on each of its devices: one lost device hides a part of the demand. Starting pods are left out, and of a pod that
+// became ready within the sample's ten seconds only the part since then counts: what a pod computes while it warms up is not
+// demand. Pods on their way out still finish theirs, so theirs counts where it is known.
+func demandOf(w Workload, loadOf func(namespace, pod, node string, since, now time.Time) (Load, bool), now time.Time) (busy, pods float64, complete bool) {
 	for _, pod := range w.Pods {
 		if pod.State == Unready {
 			continue
 		}
-		load, ok := loadOf(w.ID.Namespace, pod.Name, now)
+		load, ok := loadOf(w.ID.Namespace, pod.Name, pod.Node, pod.ReadySince, now)
 		if pod.State == Ready {
 			if !ok || float64(load.GPUs) < pod.GPUs {
 				return 0, 0, false
 			}
 			pods++
 		}
-		if ok {
+		switch ready := now.Sub(pod.ReadySince); {
+		case !ok || !load.Settled:
+		case ready < sampleEvery:
+			busy += load.BusyGPUs * ready.Seconds() / sampleEvery.Seconds()
+		default:
 			busy += load.BusyGPUs
 		}
 	}

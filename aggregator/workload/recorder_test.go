@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -34,8 +35,9 @@ func newTape(t *testing.T, pods ...Pod) *tape {
 			}
 			return []Workload{{ID: bert, Pods: tp.pods}}
 		},
-		Load: func(namespace, pod string, _ time.Time) (Load, bool) {
+		Load: func(namespace, pod, _ string, since, now time.Time) (Load, bool) {
 			load, ok := tp.loads[namespace+"/"+pod]
+			load.Settled = now.Sub(since) > time.Second
 			return load, ok
 		},
 		Append: func(_ context.Context, id ID, at time.Time, busy, pods float64) error {
@@ -71,10 +73,10 @@ func ready(name string) Pod { return Pod{Name: name, State: Ready, GPUs: 1} }
 
 func TestAMinuteIsTheMeanOfItsSixSamplesAndStampedAtItsEnd(t *testing.T) {
 	tp := newTape(t, ready("a"), ready("b"))
-	tp.loads["default/a"] = Load{1, 0.9}
-	tp.loads["default/b"] = Load{1, 0.3}
+	tp.loads["default/a"] = Load{GPUs: 1, BusyGPUs: 0.9}
+	tp.loads["default/b"] = Load{GPUs: 1, BusyGPUs: 0.3}
 	tp.play(10, 30)
-	tp.loads["default/b"] = Load{1, 0.9}
+	tp.loads["default/b"] = Load{GPUs: 1, BusyGPUs: 0.9}
 	tp.play(40, 50)
 	tp.expect(t)
 	tp.play(60, 60)
@@ -85,29 +87,29 @@ func TestAMinuteIsTheMeanOfItsSixSamplesAndStampedAtItsEnd(t *testing.T) {
 
 func TestIdleIsWrittenAsZero(t *testing.T) {
 	tp := newTape(t, ready("a"))
-	tp.loads["default/a"] = Load{1, 0}
+	tp.loads["default/a"] = Load{GPUs: 1, BusyGPUs: 0}
 	tp.play(10, 60)
 	tp.expect(t, "bert 12:01:00 0.00 1.00")
 }
 
 func TestAMinuteMostlyUnknownIsAbsent(t *testing.T) {
 	tp := newTape(t, ready("a"), ready("b"))
-	tp.loads["default/a"] = Load{1, 0.5}
+	tp.loads["default/a"] = Load{GPUs: 1, BusyGPUs: 0.5}
 	tp.play(10, 30) // b is not heard of
-	tp.loads["default/b"] = Load{1, 0.5}
+	tp.loads["default/b"] = Load{GPUs: 1, BusyGPUs: 0.5}
 	tp.play(40, 60)
 	tp.expect(t)
 	tp.play(70, 80)
 	delete(tp.loads, "default/b")
 	tp.play(90, 90) // one sample less is bearable
-	tp.loads["default/b"] = Load{1, 0.5}
+	tp.loads["default/b"] = Load{GPUs: 1, BusyGPUs: 0.5}
 	tp.play(100, 120)
 	tp.expect(t, "bert 12:02:00 1.00 2.00")
 }
 
 func TestALostDeviceMakesTheDemandUnknown(t *testing.T) {
 	tp := newTape(t, Pod{Name: "a", State: Ready, GPUs: 2})
-	tp.loads["default/a"] = Load{1, 1}
+	tp.loads["default/a"] = Load{GPUs: 1, BusyGPUs: 1}
 	tp.play(10, 60)
 	tp.expect(t)
 	if got := tp.Demands(noon.Add(time.Minute)); len(got) != 0 {
@@ -120,16 +122,16 @@ func TestStartingPodsAreNotDemandAndLeavingOnesAre(t *testing.T) {
 		Pod{Name: "warming-up", State: Unready, GPUs: 1},
 		Pod{Name: "draining", State: Gone, GPUs: 1},
 		Pod{Name: "finished", State: Gone, GPUs: 1})
-	tp.loads["default/a"] = Load{1, 0.5}
-	tp.loads["default/warming-up"] = Load{1, 1}
-	tp.loads["default/draining"] = Load{1, 0.25}
+	tp.loads["default/a"] = Load{GPUs: 1, BusyGPUs: 0.5}
+	tp.loads["default/warming-up"] = Load{GPUs: 1, BusyGPUs: 1}
+	tp.loads["default/draining"] = Load{GPUs: 1, BusyGPUs: 0.25}
 	tp.play(10, 60)
 	tp.expect(t, "bert 12:01:00 0.75 1.00")
 }
 
 func TestWithoutReadyPodsTheDemandIsUnknown(t *testing.T) {
 	tp := newTape(t, Pod{Name: "a", State: Unready, GPUs: 1})
-	tp.loads["default/a"] = Load{1, 0.5}
+	tp.loads["default/a"] = Load{GPUs: 1, BusyGPUs: 0.5}
 	tp.play(10, 60)
 	tp.pods = nil
 	tp.play(70, 120)
@@ -138,16 +140,16 @@ func TestWithoutReadyPodsTheDemandIsUnknown(t *testing.T) {
 
 func TestAMinuteThatWasSleptThroughIsNotMixedWithTheNext(t *testing.T) {
 	tp := newTape(t, ready("a"))
-	tp.loads["default/a"] = Load{1, 0.5}
+	tp.loads["default/a"] = Load{GPUs: 1, BusyGPUs: 0.5}
 	tp.play(10, 50) // then the machine stood still
-	tp.loads["default/a"] = Load{1, 1}
+	tp.loads["default/a"] = Load{GPUs: 1, BusyGPUs: 1}
 	tp.play(190, 240)
 	tp.expect(t, "bert 12:01:00 0.50 1.00", "bert 12:04:00 1.00 1.00")
 }
 
 func TestARefusedMinuteIsCountedAndTheNextIsTried(t *testing.T) {
 	tp := newTape(t, ready("a"))
-	tp.loads["default/a"] = Load{1, 0.5}
+	tp.loads["default/a"] = Load{GPUs: 1, BusyGPUs: 0.5}
 	tp.refuse = errors.New("disk full")
 	tp.play(10, 60)
 	tp.refuse = nil
@@ -157,7 +159,7 @@ func TestARefusedMinuteIsCountedAndTheNextIsTried(t *testing.T) {
 
 func TestDemandNowIsForgottenWhenItIsOld(t *testing.T) {
 	tp := newTape(t, ready("a"))
-	tp.loads["default/a"] = Load{1, 0.5}
+	tp.loads["default/a"] = Load{GPUs: 1, BusyGPUs: 0.5}
 	tp.play(10, 10)
 	at := noon.Add(10*time.Second + 3*time.Millisecond)
 	want := []Demand{{ID: bert, BusyGPUs: 0.5, Pods: 1, At: at}}
@@ -171,5 +173,30 @@ func TestDemandNowIsForgottenWhenItIsOld(t *testing.T) {
 	tp.play(20, 60)
 	if len(tp.latest) != 0 {
 		t.Errorf("%d are remembered, want none", len(tp.latest))
+	}
+}
+
+func TestOfAPodThatHasJustBecomeReadyOnlyThePartSinceThenCounts(t *testing.T) {
+	now := noon.Add(time.Minute)
+	since := func(name string, d time.Duration) Pod {
+		pod := ready(name)
+		pod.ReadySince = now.Add(-d)
+		return pod
+	}
+	load := func(_, _, _ string, since, now time.Time) (Load, bool) {
+		return Load{GPUs: 1, BusyGPUs: 0.8, Settled: now.Sub(since) > time.Second}, true
+	}
+	for name, c := range map[string]struct {
+		pod  Pod
+		busy float64
+	}{
+		"long ready":        {since("a", time.Hour), 0.8},
+		"for four seconds":  {since("a", 4*time.Second), 0.32},
+		"for half a second": {since("a", time.Second/2), 0},
+	} {
+		busy, pods, complete := demandOf(Workload{ID: bert, Pods: []Pod{c.pod}}, load, now)
+		if math.Abs(busy-c.busy) > 1e-9 || pods != 1 || !complete {
+			t.Errorf("%s: %v busy, %v pods, %v; want %v", name, busy, pods, complete, c.busy)
+		}
 	}
 }

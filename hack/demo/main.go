@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"github.com/foretide/foretide/test/fakenvml"
-	"github.com/foretide/foretide/test/load"
 	"github.com/foretide/foretide/test/podresources"
+	"github.com/foretide/foretide/test/replay"
 )
 
 // The demo's workload, and the recording that stands for it: 1,000 requests/s are 1.3 busy GPUs.
@@ -116,7 +116,7 @@ func (d *demo) play(ctx context.Context, length time.Duration) error {
 		return err
 	}
 	defer file.Close()
-	player, err := load.NewPlayer(file, traceSeries, gpusPerUnit)
+	player, err := replay.NewPlayer(file, traceSeries, gpusPerUnit)
 	if err != nil {
 		return err
 	}

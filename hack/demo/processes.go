@@ -102,6 +102,7 @@ func (d *demo) startAgent() (err error) {
 				}
 			}
 			d.fleet.scale(3, time.Now().Add(-startup))
+			d.fleet.scale(3, time.Now())
 			fmt.Printf("The agent runs and reads %d devices. Metrics: http://%s/metrics\n", len(devices), d.agentWeb)
 			return nil
 		}

@@ -18,6 +18,7 @@ import (
 	podresources "k8s.io/kubelet/pkg/apis/podresources/v1"
 
 	"github.com/foretide/foretide/test/load"
+	"github.com/foretide/foretide/test/replay"
 )
 
 const columns = "NAME STRATEGY REFERENCE METRIC TARGET(%) CURRENT(%) DESIREDPODS REPLICAS MINPODS MAXPODS AGE"
@@ -62,14 +63,14 @@ spec:
 }
 
 // play drives the pods of one deployment from the recording until the test ends.
-func play(t *testing.T, app string) *load.Player {
+func play(t *testing.T, app string) *replay.Player {
 	t.Helper()
 	file, err := os.Open(traceFile)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	player, err := load.NewPlayer(file, traceSeries, gpusPerUnit)
+	player, err := replay.NewPlayer(file, traceSeries, gpusPerUnit)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ func (s *telemetry) set(busy float64, known bool) {
 	s.busy, s.known = busy, known
 }
 
-func (s *telemetry) Load(string, string, time.Time, time.Time) (controller.Load, bool) {
+func (s *telemetry) Load(string, string, string, time.Time, time.Time) (controller.Load, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return controller.Load{GPUs: 1, BusyGPUs: s.busy, Settled: true}, s.known

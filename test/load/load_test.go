@@ -1,10 +1,7 @@
 package load
 
 import (
-	"math"
-	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -37,19 +34,5 @@ func TestLoadBeyondCapacitySaturates(t *testing.T) {
 	share(7, []corev1.Pod{running("a", "True")}, map[string][]string{"default/a": {"GPU-0"}}, percent)
 	if percent["GPU-0"] != 100 {
 		t.Errorf("device at %d %%, want 100", percent["GPU-0"])
-	}
-}
-
-func TestPlayerPlaysAStretchAndHoldsItsEnd(t *testing.T) {
-	p, err := NewPlayer(strings.NewReader("series,timestamp_unix,value\nx,0,10\nx,600,20\nx,1200,40\n"), "x", 0.1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	begin := time.Unix(5000, 0)
-	p.Play(time.Unix(0, 0), time.Unix(900, 0), 60, begin)
-	for after, want := range map[time.Duration]float64{-time.Second: 1, 0: 1, 5 * time.Second: 1.5, 10 * time.Second: 2, 15 * time.Second: 3, time.Hour: 3} {
-		if got := p.Offered(begin.Add(after)); math.Abs(got-want) > 1e-9 {
-			t.Errorf("offered after %v = %v, want %v", after, got, want)
-		}
 	}
 }

@@ -50,9 +50,6 @@ func run(ctx context.Context, length time.Duration) error {
 	if err := os.WriteFile(path("token"), []byte("bench-token-of-this-run"), 0o600); err != nil {
 		return err
 	}
-	if err := os.Mkdir(path("policies"), 0o700); err != nil {
-		return err
-	}
 	scenario := fakenvml.Default(gpus)
 	kubelet, err := podresources.Serve(path("kubelet.sock"))
 	if err != nil {
@@ -67,7 +64,7 @@ func run(ctx context.Context, length time.Duration) error {
 	if err := scenario.Write(path("scenario.ini")); err != nil {
 		return err
 	}
-	aggregator, err := start(dir, "aggregator", "serve", "--kubernetes.enabled=false", "--policies.path="+path("policies"), "--storage.path="+path("store"),
+	aggregator, err := start(dir, "aggregator", "serve", "--kubernetes.enabled=false", "--policies.path=deploy/examples/fib-gpu.yaml", "--storage.path="+path("store"),
 		"--ingest.listen-address="+ingest, "--ingest.token-file="+path("token"), "--web.listen-address="+web, "--health.listen-address="+health)
 	if err != nil {
 		return err

@@ -1,4 +1,5 @@
-package load
+// Package replay plays recorded load.
+package replay
 
 import (
 	"fmt"
