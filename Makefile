@@ -60,7 +60,7 @@ e2e: images ## The walkthrough on a real cluster, which is stopped afterwards
 
 .PHONY: demo
 demo: bin/agent fakenvml ## See the main job on recorded load in two minutes; no cluster needed; ends by itself
-	go run ./hack/demo
+	go run -trimpath -tags grpcnotrace ./hack/demo
 
 .PHONY: demo-cluster
 demo-cluster: cluster-up ## The walkthrough on a real cluster, told step by step; leaves the cluster up
