@@ -20,7 +20,7 @@ import (
 type loads struct{ view *live.View }
 
 func (l loads) Load(namespace, pod, node string, since, now time.Time) (controller.Load, bool) {
-	load, settled, ok := l.view.PodSince(namespace, pod, node, since, now)
+	load, settled, ok := l.view.PodSince(namespace, pod, node, 0, since, now)
 	return controller.Load{GPUs: load.GPUs, BusyGPUs: load.BusyGPUs, Settled: settled}, ok
 }
 

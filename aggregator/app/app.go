@@ -116,10 +116,7 @@ func (a *aggregator) recordDemand(workloads func() []workload.Workload) (*worklo
 	recorder, err := workload.NewRecorder(workload.RecorderOptions{
 		Workloads: workloads,
 		Load: func(namespace, pod, node string, since, now time.Time) (workload.Load, bool) {
-			if start := now.Add(-recorderWindow); since.Before(start) {
-				since = start
-			}
-			load, settled, ok := a.view.PodSince(namespace, pod, node, since, now)
+			load, settled, ok := a.view.PodSince(namespace, pod, node, recorderWindow, since, now)
 			return workload.Load{GPUs: load.GPUs, BusyGPUs: load.BusyGPUs, Settled: settled}, ok
 		},
 		Append: func(ctx context.Context, id workload.ID, at time.Time, busyGPUs, pods float64) error {

@@ -49,7 +49,7 @@ func (w *window) bounded(settling bool, now time.Time) bool {
 	return now.Sub(w.settling) <= settleAtMost
 }
 
-// settle is how long after a change of the ready pods their utilization may still tell of before: NVML averages over up to a
+// settleLoad is how long after a change of the ready pods their utilization may still tell of before: NVML averages over up to a
 // second (nvml.h, nvmlUtilization_t).
 const settleLoad = time.Second
 

@@ -32,8 +32,7 @@ const (
 	authenticateTimeout = 10 * time.Second
 	// defaultReportInterval is what agents are asked for when Options does not say.
 	defaultReportInterval = time.Second
-	// defaultConnectionAge makes agents come back now and then, so that tokens are looked at again and agents spread over
-	// replicas that came later.
+	// defaultConnectionAge makes agents come back now and then, so that tokens are looked at again.
 	defaultConnectionAge = 45 * time.Minute
 )
 

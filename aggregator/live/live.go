@@ -134,12 +134,23 @@ func New(o Options) (*View, error) {
 // Pod returns the load of a pod, averaged over the view's window. It is false when the pod is not reported, when its data is
 // stale, or when the utilization of any device it holds is not known.
 func (v *View) Pod(namespace, name string, now time.Time) (PodLoad, bool) {
-	return v.PodOver(namespace, name, v.window, now)
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	newest := v.newest(v.pods[podName{namespace, name}], now)
+	if newest == nil {
+		return PodLoad{}, false
+	}
+	return newest.load(v.window)
 }
 
-// PodSince is Pod on one node, averaged over no more than what lies after since. While nothing does, settled is false and the
-// load is that of Pod. Only the named node is asked: an agent is believed about the pods that run where it does.
-func (v *View) PodSince(namespace, name, nodeName string, since, now time.Time) (load PodLoad, settled, ok bool) {
+// PodSince is Pod on one node, averaged over the given window (at most 2 minutes; 0 is the view's own) that ends with the node's
+// newest batch, and over no more than what lies after since. While nothing does, settled is false and since is not heeded. Only
+// the named node is asked: an agent is believed about the pods that run where it does.
+func (v *View) PodSince(namespace, name, nodeName string, window time.Duration, since, now time.Time) (load PodLoad, settled, ok bool) {
+	if window == 0 {
+		window = v.window
+	}
+	window = min(window, keepPoints)
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	n := v.nodes[nodeName]
@@ -150,22 +161,11 @@ func (v *View) PodSince(namespace, name, nodeName string, since, now time.Time) 
 	if newest == nil || !v.fresh(newest.end, newest.received, now) {
 		return PodLoad{}, false, false
 	}
-	if load, ok = newest.load(min(v.window, newest.end.Sub(since))); ok {
+	if load, ok = newest.load(min(window, newest.end.Sub(since))); ok {
 		return load, true, true
 	}
-	load, ok = newest.load(v.window)
+	load, ok = newest.load(window)
 	return load, false, ok
-}
-
-// PodOver is Pod with another averaging window, at most 2 minutes.
-func (v *View) PodOver(namespace, name string, window time.Duration, now time.Time) (PodLoad, bool) {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	newest := v.newest(v.pods[podName{namespace, name}], now)
-	if newest == nil {
-		return PodLoad{}, false
-	}
-	return newest.load(min(window, keepPoints))
 }
 
 // Pods returns the load of every pod that has one, by namespace and name.

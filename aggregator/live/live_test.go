@@ -82,7 +82,7 @@ func TestBusyGPUsIsTheSumOverDevicesOfTheWindowsMean(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmpopts.EquateApprox(0, 1e-9)); diff != "" {
 		t.Errorf("load (-want +got):\n%s", diff)
 	}
-	whole, ok := v.PodOver("default", "p", 20*time.Second, at(20))
+	whole, _, ok := v.PodSince("default", "p", "a", 20*time.Second, time.Time{}, at(20))
 	if !ok || math.Abs(whole.BusyGPUs-0.9) > 1e-9 {
 		t.Errorf("over 20 s: %v, %v; want 0.9", whole.BusyGPUs, ok)
 	}
@@ -276,19 +276,19 @@ func TestPodSinceLeavesOutWhatLiesBefore(t *testing.T) {
 		{12, 0.68, false},
 		{15, 0.68, false},
 	} {
-		got, settled, ok := v.PodSince("default", "p", "a", at(c.since), at(12))
+		got, settled, ok := v.PodSince("default", "p", "a", 0, at(c.since), at(12))
 		if !ok || settled != c.settled || math.Abs(got.BusyGPUs-c.busy) > 1e-9 {
 			t.Errorf("since %v: %v busy, settled %v, %v; want %v, %v", c.since, got.BusyGPUs, settled, ok, c.busy, c.settled)
 		}
 	}
-	if _, _, ok := v.PodSince("default", "p", "a", at(0), at(60)); ok {
+	if _, _, ok := v.PodSince("default", "p", "a", 0, at(0), at(60)); ok {
 		t.Error("a stale pod has a load")
 	}
 	v.Put(batch("b", at(13), usage("p", "main", "GPU-9", 0)), at(13))
-	if got, _, ok := v.PodSince("default", "p", "a", at(12), at(13)); !ok || got.BusyGPUs == 0 {
+	if got, _, ok := v.PodSince("default", "p", "a", 0, at(12), at(13)); !ok || got.BusyGPUs == 0 {
 		t.Errorf("another node's word on the pod was taken: %+v, %v", got, ok)
 	}
-	if _, _, ok := v.PodSince("default", "p", "c", at(0), at(12)); ok {
+	if _, _, ok := v.PodSince("default", "p", "c", 0, at(0), at(12)); ok {
 		t.Error("a node nobody heard of has the pod")
 	}
 }
@@ -306,5 +306,15 @@ func TestNodeTellsItsStateUntilItIsForgotten(t *testing.T) {
 	}
 	if _, ok := v.Node("b", at(2)); ok {
 		t.Error("a node nobody heard of is known")
+	}
+}
+
+func TestAWindowEndsWithTheNewestBatchAndNotWithTheClock(t *testing.T) {
+	v := view(t)
+	v.Put(batch("a", at(1), usage("p", "main", "GPU-0", 0.6)), at(1))
+	// Silent for 20 s, which is not stale yet: the load is the last one known, not that of a window in which nothing lies.
+	got, settled, ok := v.PodSince("default", "p", "a", 10*time.Second, at(-100), at(21))
+	if !ok || !settled || math.Abs(got.BusyGPUs-0.6) > 1e-9 {
+		t.Errorf("%v busy, settled %v, %v; want 0.6", got.BusyGPUs, settled, ok)
 	}
 }

@@ -25,8 +25,8 @@ const freshDemand = 3 * sampleEvery
 type RecorderOptions struct {
 	// Workloads lists the workloads to record, with their GPU pods: Directory.Workloads.
 	Workloads func() []Workload
-	// Load is what the devices of a pod on a node do, averaged over the ten seconds before now, but not beyond since. False when
-	// it is not known or stale.
+	// Load is what the devices of a pod on a node do, averaged over ten seconds that end with the node's newest batch, but not
+	// beyond since. False when it is not known or stale.
 	Load func(namespace, pod, node string, since, now time.Time) (Load, bool)
 	// Append writes the demand of a workload over the minute that ended at a time.
 	Append     func(ctx context.Context, id ID, at time.Time, busyGPUs, pods float64) error
@@ -152,7 +152,8 @@ func demandOf(w Workload, loadOf func(namespace, pod, node string, since, now ti
 		}
 		load, ok := loadOf(w.ID.Namespace, pod.Name, pod.Node, pod.ReadySince, now)
 		if pod.State == Ready {
-			if !ok || float64(load.GPUs) < pod.GPUs {
+			// A pod that has long been ready and of which nothing was read since has a node that lags: unknown, not idle.
+			if !ok || float64(load.GPUs) < pod.GPUs || !load.Settled && now.Sub(pod.ReadySince) >= sampleEvery {
 				return 0, 0, false
 			}
 			pods++

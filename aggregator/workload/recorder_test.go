@@ -200,3 +200,12 @@ func TestOfAPodThatHasJustBecomeReadyOnlyThePartSinceThenCounts(t *testing.T) {
 		}
 	}
 }
+
+func TestALongReadyPodOfWhichNothingIsReadSinceIsUnknownAndNotIdle(t *testing.T) {
+	pod := ready("a")
+	pod.ReadySince = noon.Add(-20 * time.Second) // its node's clock is half a minute behind
+	load := func(_, _, _ string, _, _ time.Time) (Load, bool) { return Load{GPUs: 1, BusyGPUs: 0.8}, true }
+	if busy, _, complete := demandOf(Workload{ID: bert, Pods: []Pod{pod}}, load, noon); complete {
+		t.Errorf("taken for a complete sample of %v busy GPUs", busy)
+	}
+}
