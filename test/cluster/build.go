@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -101,8 +102,8 @@ func cacheDir() (string, error) {
 	return filepath.Join(base, "foretide", "cluster-"+v.kubernetes), nil
 }
 
-// build makes sure that every program named in go.mod's tool block is in the cache, and that the idle program is
-// up to date there. It returns the cache folder. A build goes to a folder beside and is renamed file by file.
+// build makes sure that every program named in go.mod's tool block is in the cache, and that the idle program and the DRA
+// driver are up to date there. It returns the cache folder. A build goes to a folder beside and is renamed file by file.
 func build(ctx context.Context, out io.Writer) (string, error) {
 	began := time.Now()
 	v, err := readVersions()
@@ -134,14 +135,14 @@ func build(ctx context.Context, out io.Writer) (string, error) {
 	}
 	if len(packages) > 0 {
 		fmt.Fprintf(out, "building %s: %s (about 10 minutes on two cores the first time)\n", v.kubernetes, strings.Join(names(packages), " "))
-		if err := goBuild(ctx, out, cache, append([]string{"-v", "-ldflags", flags}, packages...)); err != nil {
+		if err := goBuild(ctx, out, cache, []string{"-v", "-ldflags", flags}, packages); err != nil {
 			return "", err
 		}
 		if err := os.WriteFile(filepath.Join(cache, "coredns.version"), []byte(v.coredns), 0o644); err != nil {
 			return "", err
 		}
 	}
-	if err := goBuild(ctx, out, cache, []string{"-ldflags", "-s -w", "./idle"}); err != nil {
+	if err := goBuild(ctx, out, cache, []string{"-ldflags", "-s -w"}, []string{"./idle", "./dradriver"}); err != nil {
 		return "", err
 	}
 	fmt.Fprintf(out, "binaries: Kubernetes %s, CoreDNS %s in %s (%d built, %s)\n", v.kubernetes, v.coredns, cache, len(packages), since(began))
@@ -213,8 +214,9 @@ func names(packages []string) []string {
 }
 
 // goBuild builds static binaries into a fresh folder inside cache, then renames each into place: a build cut short
-// leaves nothing that looks finished, and a binary that runs right now is replaced, not written into.
-func goBuild(ctx context.Context, out io.Writer, cache string, args []string) error {
+// leaves nothing that looks finished, and a binary that runs right now is replaced, not written into. What was built before
+// is copied there first, for the go command links nothing again that it finds up to date.
+func goBuild(ctx context.Context, out io.Writer, cache string, flags, packages []string) error {
 	dir, err := moduleDir()
 	if err != nil {
 		return err
@@ -224,7 +226,15 @@ func goBuild(ctx context.Context, out io.Writer, cache string, args []string) er
 		return err
 	}
 	defer os.RemoveAll(temp)
-	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-trimpath", "-o", temp + "/"}, args...)...)
+	for _, name := range names(packages) {
+		if text, err := os.ReadFile(filepath.Join(cache, name)); err == nil {
+			if err := os.WriteFile(filepath.Join(temp, name), text, 0o755); err != nil {
+				return err
+			}
+		}
+	}
+	args := slices.Concat([]string{"build", "-trimpath", "-o", temp + "/"}, flags, packages)
+	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	cmd.Stdout, cmd.Stderr = out, out

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -33,6 +34,7 @@ func components(l layout, bin string) []component {
 		{"kube-scheduler", schedulerArgs(l, bin), healthy(fmt.Sprintf("https://127.0.0.1:%d/healthz", schedulerPort))},
 		{"kubelet", kubeletArgs(l, bin), kubeletReady(l)},
 		{"gpu-plugin", []string{l.self(), "device-plugin", "--dir", l.dir}, pluginReady(l)},
+		{"dra-driver", draDriverArgs(l), draDriverReady(l)},
 		{"kube-proxy", []string{filepath.Join(bin, "kube-proxy"), "--config=" + l.conf("kube-proxy.yaml")},
 			healthy(fmt.Sprintf("http://127.0.0.1:%d/healthz", proxyHealthPort))},
 		{"coredns", []string{filepath.Join(bin, "coredns"), "-conf", l.conf("Corefile")}, corednsReady},
@@ -43,7 +45,7 @@ func components(l layout, bin string) []component {
 // they are ours.
 func executables() []string {
 	return []string{"etcd", "containerd", "containerd-shim-runc-v2", "runc", "ctr", "kube-apiserver", "kube-controller-manager",
-		"kube-scheduler", "kubelet", "kube-proxy", "coredns", "foretide-cluster"}
+		"kube-scheduler", "kubelet", "kube-proxy", "coredns", "foretide-cluster", "foretide-dra-driver"}
 }
 
 func etcdArgs(l layout) []string {
@@ -115,6 +117,16 @@ func kubeletArgs(l layout, bin string) []string {
 		"--config=" + l.conf("kubelet.yaml"), "--kubeconfig=" + l.userConfig("kubelet"),
 		"--root-dir=" + l.path("kubelet"), "--cert-dir=" + l.path("kubelet", "pki"),
 		"--hostname-override=" + nodeName, "--node-ip=" + nodeAddress,
+	}
+}
+
+// draDriverArgs let the driver act as the node: the Node authorizer lets a node keep its own ResourceSlices and read the
+// claims of its own pods, and nothing else.
+func draDriverArgs(l layout) []string {
+	return []string{l.draDriver(), "--kubeconfig=" + l.userConfig("kubelet"), "--node=" + nodeName,
+		"--scenario=" + l.scenario(), "--offers=" + l.offers(),
+		"--kubelet-dir=" + l.path("kubelet"), "--device-plugin-folder=" + devicePluginFolder,
+		"--registered-file=" + l.registered("dra-driver"),
 	}
 }
 
@@ -197,14 +209,18 @@ func kubeletReady(l layout) readyFunc {
 	}
 }
 
-// pluginReady holds once the plugin is registered with the kubelet that runs now and the node offers as many GPUs as
-// the scenario names. The node's figure alone may still be that of the kubelet before.
+// pluginReady holds once the plugin is registered with the kubelet that runs now and the node offers as many devices of
+// each resource as the files say. The node's figures alone may still be those of the kubelet before.
 func pluginReady(l layout) readyFunc {
 	return func(ctx context.Context, _ time.Time) error {
-		if !gpu.Registered(l.registered(), devicePluginFolder) {
+		if !gpu.Registered(l.registered("gpu-plugin"), devicePluginFolder) {
 			return errors.New("the device plugin is not registered with the kubelet")
 		}
-		uuids, err := gpu.ReadUUIDs(l.scenario())
+		fleet, offers, err := readFleet(l)
+		if err != nil {
+			return err
+		}
+		resources, err := gpu.Resources(offers, fleet)
 		if err != nil {
 			return err
 		}
@@ -212,11 +228,53 @@ func pluginReady(l layout) readyFunc {
 		if err != nil {
 			return err
 		}
-		if got := n.Status.Allocatable[gpu.ResourceName]; got != strconv.Itoa(len(uuids)) {
-			return fmt.Errorf("node offers %s=%q, the scenario has %d devices", gpu.ResourceName, got, len(uuids))
+		for name, ids := range resources {
+			if got := n.Status.Allocatable[name]; got != strconv.Itoa(len(ids)) {
+				return fmt.Errorf("node offers %s=%q, of %d devices", name, got, len(ids))
+			}
 		}
 		return nil
 	}
+}
+
+// draDriverReady holds once the driver is registered with the kubelet that runs now and the node's ResourceSlices hold
+// the devices that the files name.
+func draDriverReady(l layout) readyFunc {
+	return func(ctx context.Context, _ time.Time) error {
+		if !gpu.Registered(l.registered("dra-driver"), devicePluginFolder) {
+			return errors.New("the DRA driver is not registered with the kubelet")
+		}
+		fleet, offers, err := readFleet(l)
+		if err != nil {
+			return err
+		}
+		devices, err := gpu.DRADevices(offers, fleet)
+		if err != nil {
+			return err
+		}
+		published, err := publishedDevices(ctx, l)
+		if err != nil {
+			return err
+		}
+		var want []string
+		for _, device := range devices {
+			want = append(want, device.Name)
+		}
+		slices.Sort(want)
+		if !slices.Equal(published, want) {
+			return fmt.Errorf("the ResourceSlices hold %q, want %q", published, want)
+		}
+		return nil
+	}
+}
+
+func readFleet(l layout) ([]gpu.Device, []gpu.Offer, error) {
+	fleet, err := gpu.ReadScenario(l.scenario())
+	if err != nil {
+		return nil, nil, err
+	}
+	offers, err := gpu.ReadOffers(l.offers())
+	return fleet, offers, err
 }
 
 // corednsReady resolves the API server's Service name as a pod would.

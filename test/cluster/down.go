@@ -46,7 +46,7 @@ func down(l layout, keepLogs bool, out io.Writer) error {
 		name string
 		do   func() (int, error)
 	}{
-		{"node components stopped", func() (int, error) { return stopAll(l, []string{"kubelet", "foretide-cluster"}) }},
+		{"node components stopped", func() (int, error) { return stopAll(l, []string{"kubelet", "foretide-cluster", "foretide-dra-driver"}) }},
 		{"pod processes stopped", stopPods},
 		{"other processes stopped", func() (int, error) { return stopAll(l, executables()) }},
 		{"mounts removed", func() (int, error) { return host.UnmountBelow(l.dir) }},
@@ -182,9 +182,14 @@ func removeCgroups() (int, error) {
 // elsewhere lists the files that the cluster's components make outside the state folder.
 func elsewhere(l layout, sockets []string) ([]string, error) {
 	paths := slices.Clone(sockets)
-	for _, name := range []string{"kubelet.sock", gpu.SocketName, "kubelet_internal_checkpoint", "DEPRECATION"} {
+	for _, name := range []string{"kubelet.sock", "kubelet_internal_checkpoint", "DEPRECATION"} {
 		paths = append(paths, filepath.Join(devicePluginFolder, name))
 	}
+	plugins, err := gpu.Sockets(devicePluginFolder)
+	if err != nil {
+		return nil, err
+	}
+	paths = append(paths, plugins...)
 	results, err := filepath.Glob(filepath.Join(cniResults, "*"))
 	if err != nil {
 		return nil, err

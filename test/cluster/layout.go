@@ -85,10 +85,12 @@ func (l layout) crt(name string) string       { return l.path("pki", name+".crt"
 func (l layout) key(name string) string       { return l.path("pki", name+".key") }
 func (l layout) containerdSocket() string     { return l.path("run", "containerd.sock") }
 func (l layout) scenario() string             { return l.path("gpu", "scenario.ini") }
-func (l layout) registered() string           { return l.path("run", "gpu-plugin.registered") }
+func (l layout) offers() string               { return l.path("gpu", "offer.ini") }
+func (l layout) registered(n string) string   { return l.path("run", n+".registered") }
 func (l layout) volume() string               { return l.path("pv", "foretide") }
 func (l layout) savedSysctls() string         { return l.path("sysctls.json") }
 func (l layout) self() string                 { return l.path("bin", "foretide-cluster") }
+func (l layout) draDriver() string            { return l.path("bin", "foretide-dra-driver") }
 func (l layout) userConfig(n string) string   { return l.path("conf", n+".kubeconfig") }
 func (l layout) imageArchive(n string) string { return l.path("images", n+".tar") }
 

@@ -1,5 +1,5 @@
 // Command cluster runs a real Kubernetes on this one machine: etcd, the control plane, containerd, a kubelet,
-// kube-proxy, CoreDNS and a device plugin that offers the GPUs of a scenario file as nvidia.com/gpu.
+// kube-proxy, CoreDNS, and a device plugin and a DRA driver that offer the GPUs of a scenario file.
 //
 // Everything it keeps lies under one folder, every process runs detached in the background, and `down` leaves nothing.
 package main
@@ -29,6 +29,17 @@ const usage = `usage: cluster <command> [flags] [arguments]
   node-path                   print the folder of the built binaries (kubectl is there)
 
 Every command takes --dir, the state folder (default ` + defaultDir + `).
+
+Without more, pods ask for nvidia.com/gpu and get whole GPUs of <dir>/gpu/scenario.ini. Lines of <dir>/gpu/offer.ini offer them
+in other forms instead; scenario and offers may change at any time:
+
+  nvidia.com/gpu=whole 0,1                          GPU-<uuid>
+  nvidia.com/gpu.shared=whole 2 replicas=4          GPU-<uuid>::<n>
+  nvidia.com/mig-1g.10gb=mig 3.0,3.1                MIG-<uuid>, the scenario's [mig 3.0] and [mig 3.1]
+  nvidia.com/gpu=legacy-mig 4                       MIG-GPU-<uuid>/<gi>/<ci>, every MIG instance of GPU 4
+  nvidia.com/gpu=gke 5                              nvidia<minor>; gke-mig: nvidia<minor>/gi<n>
+  gpu.nvidia.com=dra 6,7                            devices gpu-<minor> for ResourceClaims; dra-mig and
+                                                    dra-dynamic-mig: gpu-<minor>-mig-<profile>-<id>-<start>
 `
 
 func main() {
@@ -100,8 +111,9 @@ func dispatch(ctx context.Context, args []string) error {
 	case "device-plugin":
 		plugin := gpu.New(gpu.Options{
 			ScenarioPath:   l.scenario(),
+			OfferPath:      l.offers(),
 			Folder:         devicePluginFolder,
-			RegisteredFile: l.registered(),
+			RegisteredFile: l.registered("gpu-plugin"),
 			Logger:         slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		})
 		return plugin.Run(ctx)

@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
+	"slices"
 	"time"
+
+	"github.com/foretide/foretide/test/cluster/gpu"
 )
 
 const rbacPath = "/apis/rbac.authorization.k8s.io/v1/"
@@ -29,6 +33,57 @@ func ensureRoles(ctx context.Context, l layout) error {
 		return err
 	}
 	return client.apply(ctx, rbacPath+"clusterrolebindings/system:coredns", binding)
+}
+
+const (
+	classPath = "/apis/resource.k8s.io/v1/deviceclasses/"
+	slicePath = "/apis/resource.k8s.io/v1/resourceslices"
+)
+
+// ensureDeviceClasses names the DRA driver's two types of device as the chart of NVIDIA's driver does.
+func ensureDeviceClasses(ctx context.Context, l layout) error {
+	client, err := newAPI(l, apiURL(), "admin")
+	if err != nil {
+		return err
+	}
+	for name, kind := range map[string]string{gpu.DriverName: "gpu", "mig.nvidia.com": "mig"} {
+		expression := fmt.Sprintf("device.driver == '%[1]s' && device.attributes['%[1]s'].type == '%[2]s'", gpu.DriverName, kind)
+		err := client.apply(ctx, classPath+name, fmt.Sprintf(`{"apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass",
+"metadata": {"name": %q}, "spec": {"selectors": [{"cel": {"expression": %q}}]}}`, name, expression))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// publishedDevices lists the names of the DRA driver's devices in the node's ResourceSlices, sorted.
+func publishedDevices(ctx context.Context, l layout) ([]string, error) {
+	client, err := newAPI(l, apiURL(), "admin")
+	if err != nil {
+		return nil, err
+	}
+	var list struct {
+		Items []struct {
+			Spec struct {
+				Devices []struct {
+					Name string `json:"name"`
+				} `json:"devices"`
+			} `json:"spec"`
+		} `json:"items"`
+	}
+	selector := "?fieldSelector=" + url.QueryEscape("spec.nodeName="+nodeName+",spec.driver="+gpu.DriverName)
+	if err := client.get(ctx, slicePath+selector, &list); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, item := range list.Items {
+		for _, device := range item.Spec.Devices {
+			names = append(names, device.Name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
 }
 
 const volumePath = "/api/v1/persistentvolumes/foretide-data"
@@ -65,7 +120,7 @@ func renewVolume(ctx context.Context, client *api, l layout) error {
 	if err := client.do(ctx, http.MethodDelete, volumePath, "", nil, nil); err != nil {
 		return err
 	}
-	err := poll(ctx, readyLimit, func() error {
+	err := poll(ctx, func() error {
 		err := client.get(ctx, volumePath, nil)
 		var status errStatus
 		if errors.As(err, &status) && status.code == http.StatusNotFound {
@@ -88,14 +143,14 @@ func waitServiceAccount(ctx context.Context, l layout) error {
 	if err != nil {
 		return err
 	}
-	return poll(ctx, readyLimit, func() error {
+	return poll(ctx, func() error {
 		return client.get(ctx, "/api/v1/namespaces/default/serviceaccounts/default", nil)
 	})
 }
 
-// poll tries until it works, the limit passes or ctx ends, and returns the last error.
-func poll(ctx context.Context, limit time.Duration, try func() error) error {
-	deadline := time.Now().Add(limit)
+// poll tries until it works, readyLimit passes or ctx ends, and returns the last error.
+func poll(ctx context.Context, try func() error) error {
+	deadline := time.Now().Add(readyLimit)
 	for {
 		err := try()
 		if err == nil || time.Now().After(deadline) {

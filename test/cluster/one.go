@@ -24,7 +24,7 @@ func pick(l layout, bin, name string) (component, error) {
 }
 
 // startOne starts one component of a cluster that was brought up before, and waits until it is ready. After a kubelet
-// it also waits until the GPUs are offered again, unless the device plugin is stopped.
+// it also waits until the GPUs are offered again by the device plugin and the DRA driver, unless they are stopped.
 func startOne(ctx context.Context, l layout, name string, out io.Writer) error {
 	bin, err := cacheDir()
 	if err != nil {
@@ -38,13 +38,16 @@ func startOne(ctx context.Context, l layout, name string, out io.Writer) error {
 	if err := ensure(ctx, l, c); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	if _, pluginRuns, err := proc.Running(l.pidFile("gpu-plugin")); name == "kubelet" && err == nil && pluginRuns {
-		plugin, err := pick(l, bin, "gpu-plugin")
+	for _, offering := range []string{"gpu-plugin", "dra-driver"} {
+		if _, runs, err := proc.Running(l.pidFile(offering)); name != "kubelet" || err != nil || !runs {
+			continue
+		}
+		c, err := pick(l, bin, offering)
 		if err != nil {
 			return err
 		}
-		if err := ensure(ctx, l, plugin); err != nil {
-			return fmt.Errorf("%s: %w", plugin.name, err)
+		if err := ensure(ctx, l, c); err != nil {
+			return fmt.Errorf("%s: %w", offering, err)
 		}
 	}
 	fmt.Fprintf(out, "%s is ready, %s\n", name, since(began))

@@ -45,7 +45,7 @@ func up(ctx context.Context, l layout, gpus int, out io.Writer) error {
 		name string
 		do   func() error
 	}{
-		{"state folder, keys and configuration", func() error { return prepare(l, gpus) }},
+		{"state folder, keys and configuration", func() error { return prepare(l, bin, gpus) }},
 		{"node address " + nodeAddress, func() error { return prepareNetwork(l) }},
 	}
 	for _, c := range components(l, bin) {
@@ -54,7 +54,9 @@ func up(ctx context.Context, l layout, gpus int, out io.Writer) error {
 			steps = append(steps, step{"images " + pauseImage + " " + idleImage, func() error { return ensureImages(ctx, l, bin) }})
 		}
 		if c.name == "kube-apiserver" {
-			steps = append(steps, step{"roles", func() error { return ensureRoles(ctx, l) }})
+			steps = append(steps,
+				step{"roles", func() error { return ensureRoles(ctx, l) }},
+				step{"device classes", func() error { return ensureDeviceClasses(ctx, l) }})
 		}
 	}
 	steps = append(steps,
@@ -158,7 +160,7 @@ func waitLock(dir string) (func(), error) {
 }
 
 // prepare writes everything that the components read.
-func prepare(l layout, gpus int) error {
+func prepare(l layout, bin string, gpus int) error {
 	if err := os.WriteFile(l.marker(), []byte("This folder belongs to foretide's test cluster; `down` removes it.\n"), 0o644); err != nil {
 		return err
 	}
@@ -171,7 +173,14 @@ func prepare(l layout, gpus int) error {
 	if err := writeConfigs(l); err != nil {
 		return err
 	}
-	if err := installSelf(l); err != nil {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if err := install(l, self, l.self(), "gpu-plugin"); err != nil {
+		return err
+	}
+	if err := install(l, filepath.Join(bin, "dradriver"), l.draDriver(), "dra-driver"); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(devicePluginFolder, 0o755); err != nil {
@@ -180,31 +189,30 @@ func prepare(l layout, gpus int) error {
 	return gpu.EnsureScenario(l.scenario(), gpus)
 }
 
-// installSelf copies this program under the state folder: `go run` removes its own copy when it ends, and the device
-// plugin outlives it. A plugin that runs an older copy is stopped, to be started anew.
-func installSelf(l layout) error {
-	exe, err := os.Executable()
-	if err != nil || exe == l.self() {
-		return err
+// install copies a program under the state folder: `go run` removes its own copy of this one when it ends, and a build
+// may replace the other while the component runs. A component that runs an older copy is stopped, to be started anew.
+func install(l layout, from, to, component string) error {
+	if from == to {
+		return nil
 	}
-	text, err := os.ReadFile(exe)
+	text, err := os.ReadFile(from)
 	if err != nil {
 		return err
 	}
-	if old, err := os.ReadFile(l.self()); err == nil && bytes.Equal(old, text) {
+	if old, err := os.ReadFile(to); err == nil && bytes.Equal(old, text) {
 		return nil
 	}
-	temp := l.self() + ".new"
+	temp := to + ".new"
 	if err := os.WriteFile(temp, text, 0o755); err != nil {
 		return err
 	}
-	if err := os.Rename(temp, l.self()); err != nil {
+	if err := os.Rename(temp, to); err != nil {
 		return err
 	}
-	if id, running, err := proc.Running(l.pidFile("gpu-plugin")); err != nil || !running {
+	if id, running, err := proc.Running(l.pidFile(component)); err != nil || !running {
 		return err
 	} else if len(proc.Stop([]proc.ID{id}, podGrace)) > 0 {
-		return fmt.Errorf("the older device plugin, %s, does not end", proc.Describe(id))
+		return fmt.Errorf("the older %s, %s, does not end", component, proc.Describe(id))
 	}
 	return nil
 }
@@ -245,6 +253,10 @@ func ensure(ctx context.Context, l layout, c component) error {
 	var started time.Time
 	if !running {
 		started = time.Now()
+		// What the one before was registered with says nothing of this one.
+		if err := os.Remove(l.registered(c.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 		id, err = proc.Start(proc.Spec{Name: c.name, Argv: c.argv, Env: environment(), LogFile: l.log(c.name), PidFile: l.pidFile(c.name)})
 		if err != nil {
 			return err
