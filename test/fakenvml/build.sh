@@ -1,15 +1,24 @@
 #!/bin/sh
-# Builds libnvidia-ml.so.1 into the given folder, unless it is there and newer than its source.
-# Usage: build.sh <folder>
+# Builds libnvidia-ml.so.1 into the given folder, unless it is there, is of the same kind, and is newer than its source.
+# Usage: build.sh <folder> [<driver version it is built for, or ""> [<function it lacks>...]]
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-out=$1/libnvidia-ml.so.1
-mkdir -p "$1"
-if [ -e "$out" ] && [ "$out" -nt "$here/lib/nvml.c" ] && [ "$out" -nt "$here/lib/scenario.c" ] &&
-	[ "$out" -nt "$here/lib/scenario.h" ] && [ "$out" -nt "$here/build.sh" ]; then
+folder=$1 version=${2:-}
+[ $# -lt 2 ] && shift || shift 2
+out=$folder/libnvidia-ml.so.1
+kind="$version $*"
+mkdir -p "$folder"
+if [ -e "$out" ] && [ "$(cat "$out.kind" 2>/dev/null)" = "$kind" ] && [ -z "$(find "$here/lib" "$here/build.sh" -newer "$out")" ]; then
 	exit 0
 fi
-# A temporary name first: several tests may build at once, and a process may have the old file loaded.
-"${CC:-gcc}" -std=c11 -O2 -Wall -Wextra -Werror -fvisibility=hidden -shared -fPIC -pthread -Wl,-soname,libnvidia-ml.so.1 \
-	-o "$out.$$" "$here/lib/nvml.c" "$here/lib/scenario.c" -ldl
+# Temporary names first: several tests may build at once, and a process may have the old file loaded.
+trap 'rm -f "$out.$$" "$out.$$.map"' EXIT
+{
+	echo '{ local: foretide_none;'
+	for function; do echo "$function;"; done
+	echo '};'
+} >"$out.$$.map"
+"${CC:-gcc}" -std=c11 -O1 -Wall -Wextra -Werror -fvisibility=hidden -shared -fPIC -pthread -Wl,-Bsymbolic -Wl,-soname,libnvidia-ml.so.1 \
+	-Wl,--version-script="$out.$$.map" "-DBUILT_FOR=\"$version\"" -o "$out.$$" "$here"/lib/*.c -ldl
 mv "$out.$$" "$out"
+echo "$kind" >"$out.kind"

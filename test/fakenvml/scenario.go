@@ -3,11 +3,8 @@ package fakenvml
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -41,20 +38,23 @@ func (s Scenario) format() ([]byte, error) {
 		return nil, fmt.Errorf("%d devices: at most %d are allowed", len(s.Devices), MaxDevices)
 	}
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "driver_version=%s\ninit_error=%d\n", s.DriverVersion, s.InitError)
-	for i, d := range s.Devices {
-		if strings.ContainsAny(d.UUID+d.Name, "#\n=") {
-			return nil, fmt.Errorf("device %d: uuid %q and name %q may hold no #, = or line break", i, d.UUID, d.Name)
+	if err := writeKeys(&b, s.keys()); err != nil {
+		return nil, err
+	}
+	for i := range s.Devices {
+		d := &s.Devices[i]
+		fmt.Fprintf(&b, "[device %d]\n", i)
+		if err := writeKeys(&b, d.keys()); err != nil {
+			return nil, fmt.Errorf("device %d: %w", i, err)
 		}
-		fmt.Fprintf(&b, "[device %d]\nuuid=%s\nname=%s\nminor=%d\n", i, d.UUID, d.Name, d.Minor)
-		fmt.Fprintf(&b, "memory_total_bytes=%d\nmemory_reserved_bytes=%d\nmemory_used_bytes=%d\n",
-			d.MemoryTotalBytes, d.MemoryReservedBytes, d.MemoryUsedBytes)
-		fmt.Fprintf(&b, "utilization_gpu_percent=%d\nutilization_memory_percent=%d\n", d.UtilizationGPUPercent, d.UtilizationMemoryPercent)
-		for _, p := range d.Processes {
-			fmt.Fprintf(&b, "process=%d:%d:%d\n", p.PID, p.UsedBytes, p.SMPercent)
+		if len(d.MIGInstances) > MaxInstances {
+			return nil, fmt.Errorf("device %d: %d MIG instances: at most %d are allowed", i, len(d.MIGInstances), MaxInstances)
 		}
-		for _, function := range slices.Sorted(maps.Keys(d.Errors)) {
-			fmt.Fprintf(&b, "error=%s:%d\n", function, d.Errors[function])
+		for j := range d.MIGInstances {
+			fmt.Fprintf(&b, "[mig %d.%d]\n", i, j)
+			if err := writeKeys(&b, d.MIGInstances[j].keys()); err != nil {
+				return nil, fmt.Errorf("device %d: MIG instance %d: %w", i, j, err)
+			}
 		}
 	}
 	return b.Bytes(), nil
@@ -82,107 +82,56 @@ func Read(path string) (Scenario, error) {
 
 func (s *Scenario) readLine(line string) error {
 	if strings.HasPrefix(line, "[") {
-		if want := fmt.Sprintf("[device %d]", len(s.Devices)); line != want {
-			return fmt.Errorf("section %q: the next one is %q", line, want)
+		return s.beginSection(line)
+	}
+	name, value, ok := strings.Cut(line, "=")
+	if !ok {
+		return fmt.Errorf("%q: a line is key=value, [device N] or [mig N.M]", line)
+	}
+	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+	section, keys := s.section()
+	for _, k := range keys {
+		if k.name == name {
+			return k.read(value)
 		}
-		if len(s.Devices) == MaxDevices {
+	}
+	return fmt.Errorf("%s: %s has no such key", name, section)
+}
+
+// beginSection adds the device or MIG instance that a header announces: they come in order, an instance after its device.
+func (s *Scenario) beginSection(header string) error {
+	device := len(s.Devices)
+	want := fmt.Sprintf("[device %d]", device)
+	if header == want {
+		if device == MaxDevices {
 			return fmt.Errorf("more than %d devices", MaxDevices)
 		}
 		s.Devices = append(s.Devices, Device{})
 		return nil
 	}
-	key, value, ok := strings.Cut(line, "=")
-	if !ok {
-		return fmt.Errorf("%q: a line is key=value or [device N]", line)
+	if device == 0 {
+		return fmt.Errorf("section %q: the next one is %q", header, want)
 	}
-	key, value = strings.TrimSpace(key), strings.TrimSpace(value)
+	d := &s.Devices[device-1]
+	instance := fmt.Sprintf("[mig %d.%d]", device-1, len(d.MIGInstances))
+	if header != instance {
+		return fmt.Errorf("section %q: the next one is %q or %q", header, want, instance)
+	}
+	if len(d.MIGInstances) == MaxInstances {
+		return fmt.Errorf("more than %d MIG instances of a device", MaxInstances)
+	}
+	d.MIGInstances = append(d.MIGInstances, MIGInstance{})
+	return nil
+}
+
+// section returns what the lines after the last header are about.
+func (s *Scenario) section() (string, []key) {
 	if len(s.Devices) == 0 {
-		return s.set(key, value)
+		return "what comes before the first device", s.keys()
 	}
-	return s.Devices[len(s.Devices)-1].set(key, value)
-}
-
-func (s *Scenario) set(key, value string) (err error) {
-	switch key {
-	case "driver_version":
-		s.DriverVersion = value
-	case "init_error":
-		s.InitError, err = number[int](key, value)
-	default:
-		err = fmt.Errorf("%s: before the first device only driver_version and init_error are allowed", key)
+	d := &s.Devices[len(s.Devices)-1]
+	if len(d.MIGInstances) == 0 {
+		return "a device", d.keys()
 	}
-	return err
-}
-
-func (d *Device) set(key, value string) (err error) {
-	switch key {
-	case "uuid":
-		d.UUID = value
-	case "name":
-		d.Name = value
-	case "minor":
-		d.Minor, err = number[int](key, value)
-	case "memory_total_bytes":
-		d.MemoryTotalBytes, err = number[uint64](key, value)
-	case "memory_reserved_bytes":
-		d.MemoryReservedBytes, err = number[uint64](key, value)
-	case "memory_used_bytes":
-		d.MemoryUsedBytes, err = number[uint64](key, value)
-	case "utilization_gpu_percent":
-		d.UtilizationGPUPercent, err = number[int](key, value)
-	case "utilization_memory_percent":
-		d.UtilizationMemoryPercent, err = number[int](key, value)
-	case "process":
-		err = d.addProcess(value)
-	case "error":
-		err = d.addError(value)
-	default:
-		err = fmt.Errorf("%s: a device has no such key", key)
-	}
-	return err
-}
-
-func (d *Device) addProcess(value string) error {
-	parts := strings.Split(value, ":")
-	if len(parts) != 3 {
-		return fmt.Errorf("process %q: it is pid:used_bytes:sm_percent", value)
-	}
-	var p Process
-	var err error
-	if p.PID, err = number[int]("pid", parts[0]); err != nil {
-		return err
-	}
-	if p.UsedBytes, err = number[uint64]("used_bytes", parts[1]); err != nil {
-		return err
-	}
-	if p.SMPercent, err = number[int]("sm_percent", parts[2]); err != nil {
-		return err
-	}
-	d.Processes = append(d.Processes, p)
-	return nil
-}
-
-func (d *Device) addError(value string) error {
-	function, code, ok := strings.Cut(value, ":")
-	if !ok || function == "" {
-		return fmt.Errorf("error %q: it is function:code", value)
-	}
-	n, err := number[int]("code", code)
-	if err != nil {
-		return err
-	}
-	if d.Errors == nil {
-		d.Errors = map[string]int{}
-	}
-	d.Errors[function] = n
-	return nil
-}
-
-// number reads a whole number of 0 or more.
-func number[T int | uint64](key, value string) (T, error) {
-	n, err := strconv.ParseUint(value, 10, 63)
-	if err != nil {
-		return 0, fmt.Errorf("%s is %q: it must be a whole number of 0 or more", key, value)
-	}
-	return T(n), nil
+	return "a MIG instance", d.MIGInstances[len(d.MIGInstances)-1].keys()
 }
