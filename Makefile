@@ -11,12 +11,12 @@ K8S_BIN := $(CACHE)/cluster-$(K8S_VERSION)
 CLUSTER_DIR := /var/lib/foretide-cluster
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
-# go-nvml's symbols are found when first called, so a distribution that binds at start-up by default must be told not to.
+# go-nvml's and go-dcgm's symbols are found when first called, so a distribution that binds at start-up by default must be told not to.
 AGENT_LDFLAGS := $(LDFLAGS) -extldflags=-Wl,-z,lazy
 PACKAGES_CLUSTER := etcd-server containerd runc containernetworking-plugins nftables iproute2 buildah ca-certificates tzdata netbase
 PACKAGES_GENERATE := protobuf-compiler
 FAKENVML := test/fakenvml/build/libnvidia-ml.so.1
-UNIT := ./agent/... ./aggregator/... ./pkg/... ./hack/docgen/... ./test/fakenvml/... ./test/load/... ./test/replay/...
+UNIT := ./agent/... ./aggregator/... ./pkg/... ./hack/docgen/... ./hack/gpu-check/... ./test/fakenvml/... ./test/fakedcgm/... ./test/load/... ./test/replay/...
 
 .PHONY: help
 help: ## Print this list
@@ -51,7 +51,7 @@ integration: deps-cluster $(K8S_BIN)/kube-apiserver ## Tests against a real kube
 
 .PHONY: cluster-test
 cluster-test: ## Unit tests of the test cluster's own module
-	cd test/cluster && go test ./...
+	cd test/cluster && CGO_ENABLED=0 go test -trimpath ./...
 
 .PHONY: e2e
 e2e: images ## The walkthrough on a real cluster, which is stopped afterwards

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -20,6 +21,10 @@ import (
 // gcPercent trades processor time, of which the agent needs a few thousandths of a core, for memory, which it needs on every node:
 // with 8 GPUs read each second the garbage between two collections would otherwise double the heap. $GOGC overrides it.
 const gcPercent = 40
+
+// maxProcs is how many threads run Go at a time. The work of a second is done in a few milliseconds; more of them would wake each other,
+// and each has caches of its own, of which a node of 128 cores would have 128. $GOMAXPROCS overrides it.
+const maxProcs = 1
 
 // version is set by the linker.
 var version = "dev"
@@ -56,10 +61,18 @@ func run(args []string, out, errOut io.Writer) int {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(maxProcs)
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	logger := slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: level}))
-	if err := app.Run(ctx, c.options, logger); err != nil {
+	err = app.Run(ctx, c.options, logger)
+	if errors.Is(err, app.ErrAgain) {
+		logger.Info("agent begins anew", "reason", err)
+		err = syscall.Exec("/proc/self/exe", os.Args, os.Environ()) // returns only when it failed
+	}
+	if err != nil {
 		logger.Error("agent ends", "error", err)
 		return 1
 	}
@@ -84,16 +97,29 @@ func newCommand() *command {
 	f.StringVar(&o.AggregatorCAFile, "aggregator.ca-file", o.AggregatorCAFile, "`file` with the authorities (PEM) to trust for the aggregator's certificate, read at each connection; empty trusts the system's")
 	f.StringVar(&o.AggregatorServerName, "aggregator.server-name", o.AggregatorServerName, "`name` the aggregator's certificate must have; empty takes the host of --aggregator.address")
 	f.StringVar(&o.AggregatorTokenFile, "aggregator.token-file", o.AggregatorTokenFile, "`file` with the bearer token to show the aggregator, read at each connection; empty shows none")
+	f.StringVar(&o.DCGMAddress, "dcgm.address", o.DCGMAddress, "`address` of the DCGM host engine, as host:port or unix:///path, for --devices.source=dcgm")
+	f.StringVar(&o.DCGMLibraryPath, "dcgm.library-path", o.DCGMLibraryPath, "`path` of libdcgm.so.4; empty looks in the usual places")
+	f.StringVar(&o.DevicesSource, "devices.source", o.DevicesSource, "`where` the devices are read: nvml, or dcgm for a host engine, which has profiling metrics of GPUs before Hopper but cannot tell the pods that share a GPU apart")
+	f.StringVar(&o.HealthListenAddress, "health.listen-address", o.HealthListenAddress, "`host:port` to serve /healthz and /readyz on, in the clear")
+	f.StringVar(&o.HostContainerLogsPath, "host.container-logs-path", o.HostContainerLogsPath, "`folder` of the host's container logs; names in it tell whose a process is where the kubelet has no Pods API")
+	f.StringVar(&o.HostPodLogsPath, "host.pod-logs-path", o.HostPodLogsPath, "`folder` of the host's pod logs, for the same")
+	f.StringVar(&o.HostProcPath, "host.proc-path", o.HostProcPath, "`folder` of the host's /proc; the agent's own is the host's in a pod with hostPID")
+	f.Var((*list)(&o.KubeletDRADrivers), "kubelet.dra-drivers", "DRA drivers whose devices are GPUs, as a comma-separated `list`")
+	f.StringVar(&o.KubeletPodsSocketPath, "kubelet.pods-socket-path", o.KubeletPodsSocketPath, "`path` of the socket of the kubelet's Pods API; a kubelet without it is no error")
+	f.Var((*list)(&o.KubeletResourceNames), "kubelet.resource-names", "extended resources that are GPUs, as a comma-separated `list`; a name that ends in * stands for all that begin so")
 	f.StringVar(&o.KubeletSocketPath, "kubelet.socket-path", o.KubeletSocketPath, "`path` of the kubelet's pod-resources socket")
-	f.Var((*list)(&o.KubeletResourceNames), "kubelet.resource-names", "extended resources that are GPUs, as a comma-separated `list`")
 	f.StringVar(&c.logLevel, "log.level", "info", "lowest `level` to log: debug, info, warn or error")
 	f.StringVar(&o.NodeName, "node-name", o.NodeName, "`name` of the Kubernetes node (default $NODE_NAME, else the host name)")
 	f.StringVar(&o.NVMLLibraryPath, "nvml.library-path", o.NVMLLibraryPath, "`path` of libnvidia-ml.so.1; empty looks in the usual places")
+	f.StringVar(&o.NVMLReleaseFile, "nvml.release-file", o.NVMLReleaseFile, "while this `file` exists NVML is given back, so that the driver can be unloaded; empty looks for none")
 	f.DurationVar(&o.SamplerInterval, "sampler.interval", o.SamplerInterval, "`time` between two samples, 100ms to 1m")
+	f.DurationVar(&o.ScrapeInterval, "scrape.interval", o.ScrapeInterval, "`time` between two scrapes of an inference server on this node, 1s to 1m; 0 scrapes none")
+	f.Var((*list)(&o.ScrapeMetrics), "scrape.metrics", "names of the metrics to take from inference servers, as a comma-separated `list`; empty takes those of vLLM, Triton, TGI and SGLang")
 	f.IntVar(&o.SpoolMaxBatches, "spool.max-batches", o.SpoolMaxBatches, "`number` of batches to keep while the aggregator cannot take them, 16 MiB at most together; the oldest are dropped and counted")
 	f.BoolVar(&c.version, "version", false, "print the version and exit")
+	f.StringVar(&o.WebConfigFile, "web.config-file", o.WebConfigFile, "`file` with TLS and passwords for /metrics, in the form of Prometheus' exporter-toolkit; empty serves it in the clear to everybody")
 	f.BoolVar(&o.WebDCGMNames, "web.dcgm-names", o.WebDCGMNames, "show the devices under DCGM's names as well; false leaves the DCGM_* series out, for nodes where dcgm-exporter runs too")
-	f.StringVar(&o.WebListenAddress, "web.listen-address", o.WebListenAddress, "`host:port` to serve /metrics, /healthz and /readyz on")
+	f.StringVar(&o.WebListenAddress, "web.listen-address", o.WebListenAddress, "`host:port` to serve /metrics on")
 	return c
 }
 
@@ -141,6 +167,9 @@ func (l *list) String() string { return strings.Join(*l, ",") }
 
 // Set implements flag.Value.
 func (l *list) Set(text string) error {
-	*l = strings.Split(text, ",")
+	*l = nil
+	if text != "" {
+		*l = strings.Split(text, ",")
+	}
 	return nil
 }

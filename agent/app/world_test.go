@@ -38,7 +38,8 @@ type world struct {
 	scenario fakenvml.Scenario
 	options  Options
 	log      safeBuffer
-	address  string // of the agent's HTTP server
+	address  string // of the agent's /metrics
+	probes   string // of its probes
 
 	podresources.UnimplementedPodResourcesListerServer
 	telemetrypb.UnimplementedTelemetryServer
@@ -46,6 +47,7 @@ type world struct {
 	holders map[string]string // device → pod
 	got     []telemetry.Batch
 	mute    bool // the aggregator does not acknowledge
+	drain   bool // it says that the node is being drained
 }
 
 func newWorld(t *testing.T) *world {
@@ -54,6 +56,9 @@ func newWorld(t *testing.T) *world {
 	w.options.NodeName = "node-1"
 	w.options.SamplerInterval = minInterval
 	w.options.KubeletSocketPath = filepath.Join(w.dir, "kubelet.sock")
+	w.options.KubeletPodsSocketPath = filepath.Join(w.dir, "pods.sock")
+	w.options.HostPodLogsPath, w.options.HostContainerLogsPath = filepath.Join(w.dir, "pods"), filepath.Join(w.dir, "containers")
+	w.options.NVMLReleaseFile = filepath.Join(w.dir, "release-driver")
 	// One library for all tests of this process: a process cannot change it. The scenario differs.
 	folder, err := filepath.Abs("../../test/fakenvml/build")
 	if err != nil {
@@ -79,11 +84,15 @@ func (w *world) play() {
 // startAgent runs the agent until the returned function is called, which gives Run's error.
 func (w *world) startAgent() (stop func() error) {
 	w.t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		w.t.Fatal(err)
+	listen := func() net.Listener {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		return l
 	}
-	w.options.Listener, w.address = listener, listener.Addr().String()
+	w.options.Listener, w.options.HealthListener = listen(), listen()
+	w.address, w.probes = w.options.Listener.Addr().String(), w.options.HealthListener.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- Run(ctx, w.options, slog.New(slog.NewTextHandler(&w.log, nil))) }()
@@ -170,12 +179,12 @@ func (w *world) Stream(stream telemetrypb.Telemetry_StreamServer) error {
 		}
 		w.mu.Lock()
 		w.got = append(w.got, b)
-		mute := w.mute
+		mute, drain := w.mute, w.drain
 		w.mu.Unlock()
 		if mute {
 			continue
 		}
-		ack := &telemetrypb.Ack{Sequence: b.Sequence, ReportIntervalMilliseconds: uint32(minInterval.Milliseconds())}
+		ack := &telemetrypb.Ack{Sequence: b.Sequence, ReportIntervalMilliseconds: uint32(minInterval.Milliseconds()), NodeDraining: drain}
 		if err := stream.Send(&telemetrypb.AggregatorMessage{Message: &telemetrypb.AggregatorMessage_Ack{Ack: ack}}); err != nil {
 			return err
 		}
@@ -202,7 +211,11 @@ func (w *world) batch(what string, holds func(telemetry.Batch) bool) telemetry.B
 
 func (w *world) get(path string) (int, string) {
 	w.t.Helper()
-	response, err := http.Get("http://" + w.address + path)
+	address := w.probes
+	if path == "/metrics" {
+		address = w.address
+	}
+	response, err := http.Get("http://" + address + path)
 	if err != nil {
 		w.t.Fatal(err)
 	}

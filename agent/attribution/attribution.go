@@ -1,56 +1,106 @@
 // Package attribution says how much of each device each owner used. It is pure: no clock, no I/O.
 //
-//	readings + owners → usages
+//	holdings + devices → owners          (resolve.go: every form of device id)
+//	samples + owners + processes → usages and what is unattributed
 //
 // What is given to owners and what is not always adds up to the reading: nothing is counted twice, nothing is made up.
 package attribution
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/foretide/foretide/pkg/telemetry"
 )
 
-// Attribute returns what every owner used of the devices it holds, ordered as the readings are, and names what could not be
-// told.
-//
-//	owners of the device | reading | usage
-//	none                 | any     | none: the reading is not attributed
-//	one                  | any     | the whole reading, also when it is 0
-//	several              | any     | none, and a problem
-//	any                  | none    | none, and a problem
-func Attribute(readings []telemetry.Reading, owners map[string][]telemetry.Owner) ([]telemetry.Usage, []string) {
-	var usages []telemetry.Usage
-	var problems []string
-	read := make(map[string]bool, len(readings))
-	for _, r := range readings {
-		read[r.Device.UUID] = true
-		switch holders := owners[r.Device.UUID]; len(holders) {
-		case 0:
-		case 1:
-			usages = append(usages, telemetry.Usage{
-				Owner: holders[0], DeviceUUID: r.Device.UUID, Attribution: telemetry.AttributionExclusive, Values: r.Values,
-			})
-		default:
-			problems = append(problems, fmt.Sprintf("attribution: device %s is held by %s together: not attributed",
-				r.Device.UUID, names(holders)))
-		}
-	}
-	for _, uuid := range slices.Sorted(maps.Keys(owners)) {
-		if !read[uuid] && len(owners[uuid]) > 0 {
-			problems = append(problems, fmt.Sprintf("attribution: device %s of %s was not read", uuid, names(owners[uuid])))
-		}
-	}
-	return usages, problems
+// Of says whose a process is.
+type Of uint8
+
+const (
+	// OfUnknown: it ended meanwhile, or the agent does not see the host's processes.
+	OfUnknown Of = iota
+	// OfHost: it is a process of no pod.
+	OfHost
+	// OfPod: it is a process of a pod.
+	OfPod
+)
+
+// Input is one look at all devices of a node.
+type Input struct {
+	Samples []telemetry.Sample
+	// Owners says who holds each device, by UUID: see [Resolve].
+	Owners map[string][]telemetry.Owner
+	// OwnerOf says whose a process is, by PID.
+	OwnerOf func(pid int) (telemetry.Owner, Of)
 }
 
-func names(owners []telemetry.Owner) string {
-	texts := make([]string, len(owners))
-	for i, o := range owners {
-		texts[i] = fmt.Sprintf("%s/%s (%s)", o.Namespace, o.Pod, o.Container)
+// Output is what the owners used. Energy, in input and output, is that of the time since the sample before.
+type Output struct {
+	// Readings are the samples' with [telemetry.Reading.Unattributed] filled in.
+	Readings []telemetry.Reading
+	Usages   []telemetry.Usage
+	// Problems name what could not be told.
+	Problems []string
+}
+
+// Attribute returns what every owner used of the devices, ordered as the samples are.
+//
+//	holders of the device | the driver says what each process used | usage
+//	one                   | yes | the reading, less what processes of other pods and of no pod used
+//	one                   | no  | the reading
+//	several               | yes | what the owner's own processes used; 0 when there are none
+//	several               | no  | none of the metric, unless the reading is 0; a problem when it is utilization
+//	any                   | yes | what processes of pods that do not hold it used, as well
+//
+// Processes of no pod, and what no process accounts for, are unattributed. Where processes used more in sum than the device, which
+// is measured over slightly other times, each is scaled down alike. Power and energy follow utilization. What a MIG instance draws
+// is not measured: its owners get of the GPU's power what its utilization is of the whole GPU, by its share of the memory.
+func Attribute(in Input) Output {
+	var out Output
+	read := make(map[string]int, len(in.Samples))
+	for i, s := range in.Samples {
+		read[s.Device.UUID] = i
+		d := divide(s, in.Owners[s.Device.UUID], in.OwnerOf)
+		out.Readings = append(out.Readings, telemetry.Reading{Device: s.Device, Values: s.Values, Unattributed: d.rest})
+		out.Usages = append(out.Usages, d.usages()...)
+		out.Problems = append(out.Problems, d.problems...)
 	}
-	return strings.Join(texts, ", ")
+	chargeInstances(&out, read)
+	for _, uuid := range slices.Sorted(maps.Keys(in.Owners)) {
+		if _, ok := read[uuid]; !ok && len(in.Owners[uuid]) > 0 {
+			out.Problems = append(out.Problems, fmt.Sprintf("attribution: device %s of %s was not read", uuid, names(in.Owners[uuid])))
+		}
+	}
+	return out
+}
+
+// chargeInstances gives the owners of MIG instances their part of what the GPU drew.
+func chargeInstances(out *Output, read map[string]int) {
+	for i := range out.Usages {
+		u := &out.Usages[i]
+		part := out.Readings[read[u.DeviceUUID]].Device.MIG
+		parent, known := read[part.ParentUUID]
+		busy, measured := u.Values[telemetry.UtilizationMean]
+		if !known || !measured || part.Share == 0 {
+			continue
+		}
+		whole := &out.Readings[parent]
+		for _, m := range []telemetry.Metric{telemetry.Power, telemetry.Energy} {
+			drawn, measured := whole.Values[m]
+			if !measured {
+				continue
+			}
+			v := min(drawn*busy*part.Share, whole.Unattributed[m])
+			u.Values[m] = v
+			whole.Unattributed[m] -= v
+		}
+	}
+}
+
+func sortOwners(owners []telemetry.Owner) {
+	slices.SortFunc(owners, func(a, b telemetry.Owner) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Pod, b.Pod), cmp.Compare(a.Container, b.Container))
+	})
 }

@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"flag"
+	"fmt"
 	"net/http/httptest"
 	"os"
 	"regexp"
@@ -29,11 +30,11 @@ type node struct {
 	self     Self
 }
 
-func newNode(t *testing.T) *node { return newNodeWith(t, Options{}) }
+func newNode(t testing.TB) *node { return newNodeWith(t, Options{}) }
 
-func newNodeWith(t *testing.T, o Options) *node {
+func newNodeWith(t testing.TB, o Options) *node {
 	t.Helper()
-	n := &node{registry: prometheus.NewRegistry(), now: noon, interval: time.Second}
+	n := &node{registry: prometheus.NewPedanticRegistry(), now: noon, interval: time.Second}
 	e, err := New(Options{Node: "node-1", Version: "v1.2.3", WithoutDCGM: o.WithoutDCGM,
 		Interval: func() time.Duration { return n.interval }, Registerer: n.registry,
 		Self: func() Self { return n.self }, Now: func() time.Time { return n.now }})
@@ -72,28 +73,61 @@ func golden(t *testing.T, file, got string) {
 	}
 }
 
+const h100 = "NVIDIA H100 80GB HBM3"
+
+func gpu(index int) telemetry.Device {
+	return telemetry.Device{UUID: fmt.Sprintf("GPU-%d", index), Index: index, Minor: index, Model: h100,
+		PCIBusID: fmt.Sprintf("00000000:%02X:00.0", 0x1b+index)}
+}
+
+func owner(pod string) telemetry.Owner {
+	return telemetry.Owner{Namespace: "default", Pod: pod, Container: "model"}
+}
+
+// batch is of a node with a GPU that one container has, one that nobody has, one that two share while a third program runs
+// there, and one with a MIG instance.
 func batch() telemetry.Batch {
-	values := func(mean, most, used float64) telemetry.Values {
-		return telemetry.Values{telemetry.UtilizationMean: mean, telemetry.UtilizationMax: most,
-			telemetry.MemoryUsed: used, telemetry.MemoryTotal: 85_520_809_984}
-	}
-	model := "NVIDIA H100 80GB HBM3"
-	busy := values(0.29, 0.5, 3<<30)
+	instance := gpu(3)
+	instance.UUID, instance.MIG = "MIG-3", telemetry.MIG{ParentUUID: "GPU-3", GPUInstance: 9, Profile: "1g.10gb", Placement: 2, Share: 0.125}
 	return telemetry.Batch{Node: "node-1", Start: noon.Add(-time.Second), End: noon, OwnersKnown: true,
 		Readings: []telemetry.Reading{
-			{Device: telemetry.Device{UUID: "GPU-0", Index: 0, Model: model}, Values: busy},
-			{Device: telemetry.Device{UUID: "GPU-1", Index: 1, Model: model}, Values: values(0, 0, 0)},
-			{Device: telemetry.Device{UUID: "GPU-2", Index: 2, Model: model}, Values: telemetry.Values{telemetry.MemoryUsed: 1 << 20}},
+			{Device: gpu(0), Values: telemetry.Values{telemetry.UtilizationMean: 0.29, telemetry.UtilizationMax: 0.5, telemetry.MemoryUsed: 3 << 30,
+				telemetry.MemoryTotal: 80 << 30, telemetry.Temperature: 40, telemetry.Power: 300, telemetry.Energy: 5e6, telemetry.TensorActive: 0.1},
+				Unattributed: telemetry.Values{telemetry.UtilizationMean: 0, telemetry.MemoryUsed: 0, telemetry.Power: 0, telemetry.Energy: 100}},
+			{Device: gpu(1), Values: telemetry.Values{telemetry.UtilizationMean: 0, telemetry.MemoryUsed: 0, telemetry.XIDErrors: 0},
+				Unattributed: telemetry.Values{telemetry.UtilizationMean: 0, telemetry.MemoryUsed: 0}},
+			{Device: gpu(2), Values: telemetry.Values{telemetry.UtilizationMean: 0.9, telemetry.UtilizationMax: 1, telemetry.MemoryUsed: 10 << 30,
+				telemetry.MemoryTotal: 80 << 30, telemetry.Temperature: 60, telemetry.Energy: 7e6, telemetry.TensorActive: 0.2},
+				Unattributed: telemetry.Values{telemetry.UtilizationMean: 0.1, telemetry.MemoryUsed: 0, telemetry.Energy: 1000}},
+			{Device: gpu(3), Values: telemetry.Values{telemetry.Temperature: 50}},
+			{Device: instance, Values: telemetry.Values{telemetry.UtilizationMean: 0.4, telemetry.MemoryUsed: 1 << 30},
+				Unattributed: telemetry.Values{telemetry.UtilizationMean: 0, telemetry.MemoryUsed: 0}},
 		},
-		Usages: []telemetry.Usage{{Owner: telemetry.Owner{Namespace: "default", Pod: "bert-0", Container: "model"}, DeviceUUID: "GPU-0",
-			Attribution: telemetry.AttributionExclusive, Values: busy}}}
+		Usages: []telemetry.Usage{
+			{Owner: owner("bert-0"), DeviceUUID: "GPU-0", Attribution: telemetry.AttributionExclusive, Values: telemetry.Values{
+				telemetry.UtilizationMean: 0.29, telemetry.UtilizationMax: 0.5, telemetry.MemoryUsed: 3 << 30, telemetry.MemoryTotal: 80 << 30,
+				telemetry.Power: 300, telemetry.Energy: 4000, telemetry.TensorActive: 0.1}},
+			{Owner: owner("idle-0"), DeviceUUID: "GPU-2", Attribution: telemetry.AttributionProcess, Values: telemetry.Values{
+				telemetry.UtilizationMean: 0, telemetry.UtilizationMax: 0, telemetry.MemoryUsed: 4 << 30, telemetry.MemoryTotal: 80 << 30, telemetry.Energy: 0}},
+			{Owner: owner("llm-0"), DeviceUUID: "GPU-2", Attribution: telemetry.AttributionProcess, Values: telemetry.Values{
+				telemetry.UtilizationMean: 0.8, telemetry.UtilizationMax: 1, telemetry.MemoryUsed: 6 << 30, telemetry.MemoryTotal: 80 << 30, telemetry.Energy: 2000}},
+			{Owner: owner("part-0"), DeviceUUID: "MIG-3", Attribution: telemetry.AttributionMIG, Values: telemetry.Values{
+				telemetry.UtilizationMean: 0.4, telemetry.MemoryUsed: 1 << 30}},
+		},
+		Pods: []telemetry.Pod{
+			{Namespace: "default", Name: "bert-0", UID: "6f9c", ControllerKind: "StatefulSet", ControllerName: "bert", Known: true, Ready: true},
+			{Namespace: "default", Name: "part-0"},
+		},
+		Workload: []telemetry.WorkloadValue{{Namespace: "default", Pod: "bert-0", Name: "vllm:num_requests_waiting", Value: 3}},
+	}
 }
 
 func TestExposition(t *testing.T) {
 	n := newNode(t)
-	n.self = Self{NVMLUp: true, NVMLState: "ok", NVMLStates: []string{"starting", "ok"}, Devices: 3, KubeletUp: true, Problems: 1,
-		LastTick: noon, Sending: &Sending{Connected: true, SpoolBatches: 2, SpoolBytes: 345, Dropped: 3, Refused: 4, Acknowledged: 500}}
+	n.self = Self{NVMLUp: true, NVMLState: "ok", NVMLStates: []string{"starting", "ok"}, Devices: 3, HangingDevices: 1, KubeletUp: true,
+		PodsAPIUp: true, Problems: 1, LastTick: noon, Scraping: &Scraping{Targets: 2, Scrapes: map[string]uint64{"ok": 70, "timeout": 1}}, Sending: &Sending{Connected: true, SpoolBatches: 2, SpoolBytes: 345, Dropped: 3, Refused: 4, Acknowledged: 500}}
 	n.ObserveTick(2 * time.Millisecond)
+	n.ObserveCall("nvmlDeviceGetSamples", 50*time.Microsecond)
 	n.Put(batch())
 	golden(t, "metrics.txt", n.scrape(t))
 }
@@ -125,10 +159,10 @@ func TestSeriesOfAStaleBatchAreAbsent(t *testing.T) {
 func TestUnknownOwnersLeaveTheDevices(t *testing.T) {
 	n := newNode(t)
 	b := batch()
-	b.OwnersKnown, b.Usages = false, nil
+	b.OwnersKnown, b.Usages, b.Pods = false, nil, nil
 	n.Put(b)
 	got := n.scrape(t)
-	if strings.Contains(got, "foretide_pod") || !strings.Contains(got, `foretide_device_utilization_ratio{gpu="0"`) {
+	if strings.Contains(got, "foretide_pod") || strings.Contains(got, "foretide_agent_attribution") || !strings.Contains(got, `foretide_device_utilization_ratio{gpu="0"`) {
 		t.Errorf("exposition:\n%s", got)
 	}
 }

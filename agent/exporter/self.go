@@ -14,16 +14,28 @@ type Self struct {
 	// NVMLState is one of NVMLStates.
 	NVMLState  string
 	NVMLStates []string
-	// Devices were readable at the last tick.
-	Devices int
+	// Devices were readable at the last tick; HangingDevices are GPUs whose driver has not answered since an earlier one.
+	Devices, HangingDevices int
 	// KubeletUp is true when the kubelet answered at the last tick.
 	KubeletUp bool
+	// PodsAPIUp is true when the kubelet tells of its pods more than which devices they hold.
+	PodsAPIUp bool
 	// Problems were found at the last tick.
 	Problems int
 	// LastTick is when the last tick began; zero before the first.
 	LastTick time.Time
+	// Scraping is nil when inference servers are not asked.
+	Scraping *Scraping
 	// Sending is nil when there is no aggregator to send to.
 	Sending *Sending
+}
+
+// Scraping is how asking the inference servers is doing.
+type Scraping struct {
+	// Targets are the pods that are asked.
+	Targets int
+	// Scrapes counts them by result: ok, or why one failed. Every result there can be belongs in it, also at 0.
+	Scrapes map[string]uint64
 }
 
 // Sending is how the way to the aggregator is doing.
@@ -37,37 +49,42 @@ type Sending struct {
 type selfCollector struct {
 	self func() Self
 
-	build, nvmlUp, nvmlState, devices, kubeletUp, problems, lastTick *prometheus.Desc
-	connected, batches, bytes, dropped, refused, acknowledged        *prometheus.Desc
-	version                                                          string
+	build, nvmlUp, nvmlState, devices, hanging, kubeletUp, podsUp, problems, lastTick *prometheus.Desc
+	targets, scrapes                                                                  *prometheus.Desc
+	connected, batches, bytes, dropped, refused, acknowledged                         *prometheus.Desc
+	version                                                                           string
 }
 
 func newSelfCollector(version string, self func() Self) *selfCollector {
-	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("foretide_agent_"+name, help, labels, nil)
+	desc := func(name, unit, help string, labelNames ...string) *prometheus.Desc {
+		return newDesc("foretide_agent_"+name, help, unit, labelNames...)
 	}
 	return &selfCollector{
 		self: self, version: version,
-		build:        desc("build_info", "Always 1; the labels say what runs.", "version", "go_version"),
-		nvmlUp:       desc("nvml_up", "Whether NVML answers (1), even if it knows of no device."),
-		nvmlState:    desc("nvml_state", "1 for the state the agent is in with NVML, 0 for the others.", "state"),
-		devices:      desc("devices", "Devices that could be read at the last tick."),
-		kubeletUp:    desc("kubelet_up", "Whether the kubelet said at the last tick who holds which device (1)."),
-		problems:     desc("problems", "Things found wrong at the last tick; the log names them."),
-		lastTick:     desc("last_tick_timestamp_seconds", "When the last tick began, in Unix time."),
-		connected:    desc("stream_connected", "Whether the aggregator answers on a stream that is up (1)."),
-		batches:      desc("spool_batches", "Batches waiting for the aggregator's acknowledgement."),
-		bytes:        desc("spool_bytes", "Size of those batches."),
-		dropped:      desc("batches_dropped_total", "Batches dropped before they were acknowledged because the spool was full."),
-		refused:      desc("batches_refused_total", "Batches the aggregator refused for good."),
-		acknowledged: desc("batches_acknowledged_total", "Batches the aggregator has made durable."),
+		build:        desc("build_info", "", "Always 1; the labels say what runs.", "version", "go_version"),
+		nvmlUp:       desc("nvml_up", "", "Whether NVML answers (1), even if it knows of no device."),
+		nvmlState:    desc("nvml_state", "", "1 for the state the agent is in with NVML, 0 for the others.", "state"),
+		devices:      desc("devices", "devices", "Devices that could be read at the last tick."),
+		hanging:      desc("hanging_devices", "devices", "GPUs whose driver has not answered since an earlier tick; the others go on."),
+		kubeletUp:    desc("kubelet_up", "", "Whether the kubelet said at the last tick who holds which device (1)."),
+		podsUp:       desc("pods_api_up", "", "Whether the kubelet serves its Pods API, which tells UID, controller and readiness of pods (1)."),
+		problems:     desc("problems", "", "Things found wrong at the last tick; the log names them."),
+		lastTick:     desc("last_tick_timestamp_seconds", "seconds", "When the last tick began, in Unix time."),
+		targets:      desc("scrape_targets", "", "Pods on this node whose inference server is asked for its metrics."),
+		scrapes:      desc("scrapes_total", "", "Times an inference server was asked for its metrics, by result: ok, or why it failed.", "result"),
+		connected:    desc("stream_connected", "", "Whether the aggregator answers on a stream that is up (1)."),
+		batches:      desc("spool_batches", "batches", "Batches waiting for the aggregator's acknowledgement."),
+		bytes:        desc("spool_bytes", "bytes", "Size of those batches."),
+		dropped:      desc("batches_dropped_total", "", "Batches dropped before they were acknowledged because the spool was full."),
+		refused:      desc("batches_refused_total", "", "Batches the aggregator refused for good."),
+		acknowledged: desc("batches_acknowledged_total", "", "Batches the aggregator has made durable."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *selfCollector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.build, c.nvmlUp, c.nvmlState, c.devices, c.kubeletUp, c.problems, c.lastTick,
-		c.connected, c.batches, c.bytes, c.dropped, c.refused, c.acknowledged} {
+	for _, d := range []*prometheus.Desc{c.build, c.nvmlUp, c.nvmlState, c.devices, c.hanging, c.kubeletUp, c.podsUp, c.problems,
+		c.lastTick, c.targets, c.scrapes, c.connected, c.batches, c.bytes, c.dropped, c.refused, c.acknowledged} {
 		out <- d
 	}
 }
@@ -81,10 +98,18 @@ func (c *selfCollector) Collect(out chan<- prometheus.Metric) {
 		out <- gauge(c.nvmlState, oneIf(state == s.NVMLState), state)
 	}
 	out <- gauge(c.devices, float64(s.Devices))
+	out <- gauge(c.hanging, float64(s.HangingDevices))
 	out <- gauge(c.kubeletUp, oneIf(s.KubeletUp))
+	out <- gauge(c.podsUp, oneIf(s.PodsAPIUp))
 	out <- gauge(c.problems, float64(s.Problems))
 	if !s.LastTick.IsZero() {
 		out <- gauge(c.lastTick, float64(s.LastTick.UnixMilli())/1000)
+	}
+	if s.Scraping != nil {
+		out <- gauge(c.targets, float64(s.Scraping.Targets))
+		for result, n := range s.Scraping.Scrapes {
+			out <- counter(c.scrapes, n, result)
+		}
 	}
 	if s.Sending == nil {
 		return
@@ -97,8 +122,12 @@ func (c *selfCollector) Collect(out chan<- prometheus.Metric) {
 	out <- counter(c.acknowledged, s.Sending.Acknowledged)
 }
 
-func counter(d *prometheus.Desc, v uint64) prometheus.Metric {
-	return prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v))
+func gauge(d *prometheus.Desc, v float64, labelValues ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labelValues...)
+}
+
+func counter(d *prometheus.Desc, v uint64, labelValues ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labelValues...)
 }
 
 func oneIf(b bool) float64 {

@@ -1,26 +1,16 @@
-// Package kubelet asks the kubelet of this node who holds which device.
+// Package kubelet asks the kubelet of this node who holds which device, and what pods there are.
 //
-//	pod-resources socket → List → owners by device UUID
+//	pod-resources socket → List → holdings
+//	pods socket → WatchPods → pods: UID, owner, readiness, containers
 package kubelet
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
-	"maps"
-	"net"
-	"os"
 	"slices"
-	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/status"
 	podresources "k8s.io/kubelet/pkg/apis/podresources/v1"
 
 	"github.com/foretide/foretide/pkg/telemetry"
@@ -29,124 +19,117 @@ import (
 // DefaultSocketPath is where the kubelet listens (kubernetes pkg/kubelet/apis/podresources/constants.go).
 const DefaultSocketPath = "/var/lib/kubelet/pod-resources/kubelet.sock"
 
-// maxMessage bounds an answer. The kubelet's own client allows 16 MiB (kubernetes
-// pkg/kubelet/apis/podresources/constants.go): gRPC's 4 MiB are too few for a node with very many pods.
-const maxMessage = 16 << 20
+// maxAnswer is how long a question may stay unanswered before another is asked.
+const maxAnswer = 10 * time.Second
+
+// DefaultResourceNames are the extended resources of NVIDIA's device plugin: GPUs and MIG instances, whole and shared.
+func DefaultResourceNames() []string {
+	return []string{"nvidia.com/gpu", "nvidia.com/gpu.shared", "nvidia.com/mig-*"}
+}
+
+// DefaultDRADrivers is NVIDIA's driver of Dynamic Resource Allocation.
+func DefaultDRADrivers() []string { return []string{"gpu.nvidia.com"} }
 
 // Options configures a [Client].
 type Options struct {
-	// SocketPath is the kubelet's pod-resources socket.
+	// SocketPath is the kubelet's pod-resources socket; empty takes DefaultSocketPath.
 	SocketPath string
-	// ResourceNames are the extended resources whose devices are GPUs, such as nvidia.com/gpu.
+	// ResourceNames are the extended resources whose devices are GPUs, such as nvidia.com/gpu. One that ends in * stands for
+	// all that begin so. Nil takes DefaultResourceNames.
 	ResourceNames []string
+	// DRADrivers are the drivers of Dynamic Resource Allocation whose devices are GPUs, exactly. Nil takes DefaultDRADrivers.
+	DRADrivers []string
 }
 
-// Client keeps one connection to the kubelet, made at the first call and again after the kubelet was restarted.
+// Client keeps one connection to the kubelet, made at the first call and again after the kubelet was restarted. It may be
+// used from several goroutines.
 type Client struct {
-	socket    string
-	resources []string
-	conn      *grpc.ClientConn
-	api       podresources.PodResourcesListerClient
+	socket string
+	wanted wanted
+	conn   *grpc.ClientConn
+	api    podresources.PodResourcesListerClient
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+
+	mu   sync.Mutex
+	open *question // nil while none is asked
+}
+
+// question is one List under way.
+type question struct {
+	done     chan struct{} // closed once the rest is set
+	holdings []telemetry.Holding
+	err      error
 }
 
 // New returns a client. The socket need not be there yet.
 func New(o Options) (*Client, error) {
-	c := &Client{socket: o.SocketPath, resources: o.ResourceNames}
-	conn, err := grpc.NewClient("passthrough:///kubelet",
-		grpc.WithTransportCredentials(insecure.NewCredentials()), // a unix socket that belongs to root
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", o.SocketPath)
-		}),
-		grpc.WithNoProxy(),
-		grpc.WithDisableServiceConfig(),
-		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
-			MinConnectTimeout: time.Second,
-		}),
-	)
-	if err != nil {
-		return nil, fmt.Errorf("kubelet socket %q: %w", o.SocketPath, err)
+	if o.SocketPath == "" {
+		o.SocketPath = DefaultSocketPath
 	}
-	c.conn, c.api = conn, podresources.NewPodResourcesListerClient(conn)
+	if o.ResourceNames == nil {
+		o.ResourceNames = DefaultResourceNames()
+	}
+	if o.DRADrivers == nil {
+		o.DRADrivers = DefaultDRADrivers()
+	}
+	conn, err := dial(o.SocketPath)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		socket: o.SocketPath, wanted: wanted{resources: o.ResourceNames, drivers: o.DRADrivers},
+		conn: conn, api: podresources.NewPodResourcesListerClient(conn),
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c, nil
 }
 
 // Close gives the connection back.
-func (c *Client) Close() error { return c.conn.Close() }
-
-// Owners returns who holds each device, by device UUID. More than one owner, in alphabetical order, means that the device
-// is shared. Devices of the named resources that are not whole, exclusive GPUs are left out; a problem per resource counts
-// them. An error means that nothing is known.
-func (c *Client) Owners(ctx context.Context) (map[string][]telemetry.Owner, []string, error) {
-	answer, err := c.api.List(ctx, &podresources.ListPodResourcesRequest{})
-	if err != nil {
-		return nil, nil, c.explain(err)
-	}
-	owners, problems := c.owners(answer)
-	return owners, problems, nil
+func (c *Client) Close() error {
+	c.cancel()
+	return c.conn.Close()
 }
 
-func (c *Client) owners(answer *podresources.ListPodResourcesResponse) (map[string][]telemetry.Owner, []string) {
-	owners := map[string][]telemetry.Owner{}
-	strange := map[string]int{} // by resource
-	for _, pod := range answer.GetPodResources() {
-		for _, container := range pod.GetContainers() {
-			owner := telemetry.Owner{Namespace: pod.GetNamespace(), Pod: pod.GetName(), Container: container.GetName()}
-			for _, devices := range container.GetDevices() {
-				if !slices.Contains(c.resources, devices.GetResourceName()) {
-					continue
-				}
-				for _, id := range devices.GetDeviceIds() {
-					if !isWholeGPU(id) {
-						strange[devices.GetResourceName()]++
-						continue
-					}
-					if !slices.Contains(owners[id], owner) {
-						owners[id] = append(owners[id], owner)
-					}
-				}
-			}
+// Holdings returns every device of the wanted resources and drivers that a container was given, with the id the kubelet has
+// for it, sorted and each once. Pods that ended are among them for as long as the kubelet lists them. An error means that
+// nothing is known.
+//
+// A kubelet that is slow is not asked a second time: a call that ends before the answer leaves the question open, and the
+// next one takes its answer. Such an answer is at most ten seconds old.
+func (c *Client) Holdings(ctx context.Context) ([]telemetry.Holding, error) {
+	q := c.ask()
+	select {
+	case <-q.done:
+		if q.err != nil {
+			return nil, explain("list pod resources", c.socket, q.err)
 		}
+		return slices.Clone(q.holdings), nil // another caller may have the same answer
+	case <-ctx.Done():
+		return nil, explain("list pod resources", c.socket, ctx.Err())
 	}
-	for _, holders := range owners { // the kubelet lists pods in no order
-		slices.SortFunc(holders, func(a, b telemetry.Owner) int {
-			return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Pod, b.Pod), cmp.Compare(a.Container, b.Container))
-		})
-	}
-	return owners, notUnderstood(strange)
 }
 
-// notUnderstood makes one problem per resource: a node may have hundreds of shares of its GPUs.
-func notUnderstood(devices map[string]int) []string {
-	var problems []string
-	for _, resource := range slices.Sorted(maps.Keys(devices)) {
-		what := fmt.Sprintf("%d devices have", devices[resource])
-		if devices[resource] == 1 {
-			what = "1 device has"
+// ask returns the open question, a new one where there is none.
+func (c *Client) ask() *question {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open != nil {
+		return c.open
+	}
+	q := &question{done: make(chan struct{})}
+	c.open = q
+	go func() {
+		defer close(q.done)
+		ctx, cancel := context.WithTimeout(c.ctx, maxAnswer)
+		defer cancel()
+		var answer *podresources.ListPodResourcesResponse
+		if answer, q.err = c.api.List(ctx, &podresources.ListPodResourcesRequest{}); q.err == nil {
+			q.holdings = c.wanted.holdings(answer)
 		}
-		problems = append(problems, fmt.Sprintf("kubelet: %s: %s an id that is not understood (want GPU-<uuid>): not attributed", resource, what))
-	}
-	return problems
-}
-
-// isWholeGPU tells NVIDIA's device plugin's id of a GPU from the other forms it and others use: MIG-…, GPU-…::3 (a share),
-// nvidia0 (k8s-device-plugin internal/rm/devices.go).
-func isWholeGPU(id string) bool {
-	return strings.HasPrefix(id, "GPU-") && !strings.Contains(id, "::")
-}
-
-// explain adds to gRPC's words what the user can do.
-func (c *Client) explain(err error) error {
-	if _, stat := os.Stat(c.socket); errors.Is(stat, fs.ErrNotExist) {
-		return fmt.Errorf("socket %s does not exist: the kubelet is not running, or its directory is not mounted", c.socket)
-	}
-	switch status.Code(err) {
-	case codes.DeadlineExceeded:
-		return fmt.Errorf("list pod resources at %s: no answer in time", c.socket)
-	case codes.ResourceExhausted:
-		return fmt.Errorf("list pod resources at %s: %w (other clients use up the kubelet's rate limit)", c.socket, err)
-	}
-	return fmt.Errorf("list pod resources at %s: %w", c.socket, err)
+		c.mu.Lock()
+		c.open = nil
+		c.mu.Unlock()
+	}()
+	return q
 }

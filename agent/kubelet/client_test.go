@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	podresources "k8s.io/kubelet/pkg/apis/podresources/v1"
 
 	"github.com/foretide/foretide/pkg/telemetry"
@@ -72,9 +74,9 @@ func pod(name, container, resource string, ids ...string) *podresources.PodResou
 	}}}
 }
 
-func dial(t *testing.T, socket string) *Client {
+func connect(t *testing.T, socket string) *Client {
 	t.Helper()
-	c, err := New(Options{SocketPath: socket, ResourceNames: []string{"nvidia.com/gpu", "nvidia.com/gpu.shared"}})
+	c, err := New(Options{SocketPath: socket})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,36 +85,61 @@ func dial(t *testing.T, socket string) *Client {
 }
 
 // ask asks until the answer is the expected one: after a restart the connection takes its moment.
-func ask(t *testing.T, c *Client, want func(map[string][]telemetry.Owner, error) bool) {
+func ask(t *testing.T, c *Client, want func([]telemetry.Holding, error) bool) {
 	t.Helper()
 	for t.Context().Err() == nil {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		owners, _, err := c.Owners(ctx)
+		holdings, err := c.Holdings(ctx)
 		cancel()
-		if want(owners, err) {
+		if want(holdings, err) {
 			return
 		}
 	}
 	t.Fatal("the test ended first")
 }
 
-func TestOwnersOfWholeGPUsAreFound(t *testing.T) {
+// lines writes holdings as pod/container resource [pool:]id.
+func lines(holdings []telemetry.Holding) []string {
+	var text []string
+	for _, h := range holdings {
+		pool := ""
+		if h.Pool != "" {
+			pool = h.Pool + ":"
+		}
+		text = append(text, fmt.Sprintf("%s/%s/%s %s %s%s", h.Owner.Namespace, h.Owner.Pod, h.Owner.Container, h.Resource, pool, h.ID))
+	}
+	return text
+}
+
+func TestEveryFormOfIDIsToldAsItIs(t *testing.T) {
 	s := &server{answer: always(
-		pod("a", "model", "nvidia.com/gpu", "GPU-1", "GPU-2"),
-		pod("b", "model", "nvidia.com/gpu", "GPU-3"),
-		pod("other", "x", "example.com/fpga", "GPU-4"),
+		pod("whole", "model", "nvidia.com/gpu", "GPU-2", "GPU-1"),
+		pod("replica", "model", "nvidia.com/gpu", "GPU-3::1"),
+		pod("renamed", "model", "nvidia.com/gpu.shared", "GPU-3::0"),
+		pod("mixed", "model", "nvidia.com/mig-1g.10gb", "MIG-5fd4"),
+		pod("old", "model", "nvidia.com/gpu", "MIG-GPU-1/7/0"),
+		pod("gke", "model", "nvidia.com/gpu", "nvidia0/gi0"),
+		pod("other", "model", "example.com/fpga", "GPU-4"),
+		pod("longer", "model", "nvidia.com/gpuish", "GPU-5"),
 		&podresources.PodResources{Namespace: "ns", Name: "none"},
 	)}
 	socket := filepath.Join(t.TempDir(), "k.sock")
 	s.serve(t, socket)
-	c := dial(t, socket)
+	c := connect(t, socket)
 	for range 3 {
-		got, problems, err := c.Owners(t.Context())
-		if err != nil || problems != nil {
-			t.Fatalf("error %v, problems %q", err, problems)
+		got, err := c.Holdings(t.Context())
+		if err != nil {
+			t.Fatal(err)
 		}
-		a, b := telemetry.Owner{Namespace: "ns", Pod: "a", Container: "model"}, telemetry.Owner{Namespace: "ns", Pod: "b", Container: "model"}
-		if d := cmp.Diff(map[string][]telemetry.Owner{"GPU-1": {a}, "GPU-2": {a}, "GPU-3": {b}}, got); d != "" {
+		if d := cmp.Diff([]string{
+			"ns/gke/model nvidia.com/gpu nvidia0/gi0",
+			"ns/mixed/model nvidia.com/mig-1g.10gb MIG-5fd4",
+			"ns/old/model nvidia.com/gpu MIG-GPU-1/7/0",
+			"ns/renamed/model nvidia.com/gpu.shared GPU-3::0",
+			"ns/replica/model nvidia.com/gpu GPU-3::1",
+			"ns/whole/model nvidia.com/gpu GPU-1",
+			"ns/whole/model nvidia.com/gpu GPU-2",
+		}, lines(got)); d != "" {
 			t.Errorf("(-want +got)\n%s", d)
 		}
 	}
@@ -121,67 +148,96 @@ func TestOwnersOfWholeGPUsAreFound(t *testing.T) {
 	}
 }
 
-func TestSharedDeviceHasSeveralOwners(t *testing.T) {
+func TestDevicesOfClaimsAreToldByDriverPoolAndName(t *testing.T) {
+	claim := func(driver, pool, device string) *podresources.DynamicResource {
+		return &podresources.DynamicResource{ClaimName: "c", ClaimNamespace: "ns", ClaimResources: []*podresources.ClaimResource{
+			{DriverName: driver, PoolName: pool, DeviceName: device, ShareId: proto.String("x")},
+			{DriverName: driver, PoolName: pool, DeviceName: device}, // a second share of the same
+		}}
+	}
+	s := &server{answer: always(&podresources.PodResources{Namespace: "ns", Name: "dra", Containers: []*podresources.ContainerResources{
+		{Name: "model", DynamicResources: []*podresources.DynamicResource{
+			claim("gpu.nvidia.com", "node-1", "gpu-0-mig-1g10gb-19-2"), claim("gpu.nvidia.com", "node-1", "gpu-0"),
+			claim("compute-domain.nvidia.com", "node-1", "channel-0"), claim("gpu.nvidia.com", "node-1", ""),
+		}},
+	}})}
+	socket := filepath.Join(t.TempDir(), "k.sock")
+	s.serve(t, socket)
+	got, err := connect(t, socket).Holdings(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{
+		"ns/dra/model gpu.nvidia.com node-1:gpu-0",
+		"ns/dra/model gpu.nvidia.com node-1:gpu-0-mig-1g10gb-19-2",
+	}, lines(got)); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
+func TestSharedDeviceHasEachHolderOnce(t *testing.T) {
 	s := &server{answer: always(pod("a", "y", "nvidia.com/gpu", "GPU-1"), pod("a", "x", "nvidia.com/gpu", "GPU-1"),
 		pod("a", "y", "nvidia.com/gpu", "GPU-1"))}
 	socket := filepath.Join(t.TempDir(), "k.sock")
 	s.serve(t, socket)
-	got, _, err := dial(t, socket).Owners(t.Context())
-	if err != nil || len(got["GPU-1"]) != 2 || got["GPU-1"][0].Container != "x" {
-		t.Errorf("owners = %v, %v; want x and y, the repeated one once", got["GPU-1"], err)
+	got, err := connect(t, socket).Holdings(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-func TestDevicesThatAreNoWholeGPUAreCountedAndLeftOut(t *testing.T) {
-	ids := []string{"MIG-5fd4", "GPU-1::3", "nvidia0", "nvidia0/gi0", "all", "MIG-GPU-1/7/0"}
-	s := &server{answer: always(pod("a", "x", "nvidia.com/gpu", append(ids, "GPU-9")...), pod("b", "x", "nvidia.com/gpu.shared", "GPU-2::0"))}
-	socket := filepath.Join(t.TempDir(), "k.sock")
-	s.serve(t, socket)
-	got, problems, err := dial(t, socket).Owners(t.Context())
-	if err != nil || len(got) != 1 || len(got["GPU-9"]) != 1 {
-		t.Errorf("owners = %v, %v; want GPU-9 alone", got, err)
-	}
-	if d := cmp.Diff([]string{
-		"kubelet: nvidia.com/gpu: 6 devices have an id that is not understood (want GPU-<uuid>): not attributed",
-		"kubelet: nvidia.com/gpu.shared: 1 device has an id that is not understood (want GPU-<uuid>): not attributed",
-	}, problems); d != "" {
+	if d := cmp.Diff([]string{"ns/a/x nvidia.com/gpu GPU-1", "ns/a/y nvidia.com/gpu GPU-1"}, lines(got)); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
 	}
 }
 
 func TestMissingSocketIsExplainedAndFoundWhenItComes(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "k.sock")
-	c := dial(t, socket)
-	_, _, err := c.Owners(t.Context())
+	c := connect(t, socket)
+	_, err := c.Holdings(t.Context())
 	if err == nil || !strings.Contains(err.Error(), socket+" does not exist") {
 		t.Errorf("error = %v; want one that names the socket", err)
 	}
 	s := &server{answer: always(pod("a", "x", "nvidia.com/gpu", "GPU-1"))}
 	s.serve(t, socket)
-	ask(t, c, func(o map[string][]telemetry.Owner, err error) bool { return err == nil && len(o) == 1 })
+	ask(t, c, func(h []telemetry.Holding, err error) bool { return err == nil && len(h) == 1 })
 }
 
 func TestRestartedKubeletIsFoundAgain(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "k.sock")
 	stop := (&server{answer: always(pod("a", "x", "nvidia.com/gpu", "GPU-1"))}).serve(t, socket)
-	c := dial(t, socket)
-	ask(t, c, func(o map[string][]telemetry.Owner, err error) bool { return err == nil && len(o) == 1 })
+	c := connect(t, socket)
+	ask(t, c, func(h []telemetry.Holding, err error) bool { return err == nil && len(h) == 1 })
 	stop()
-	ask(t, c, func(_ map[string][]telemetry.Owner, err error) bool { return err != nil })
+	ask(t, c, func(_ []telemetry.Holding, err error) bool { return err != nil })
 	(&server{answer: always()}).serve(t, socket)
-	ask(t, c, func(o map[string][]telemetry.Owner, err error) bool { return err == nil && len(o) == 0 })
+	ask(t, c, func(h []telemetry.Holding, err error) bool { return err == nil && len(h) == 0 })
 }
 
-func TestSilentKubeletEndsAtTheDeadline(t *testing.T) {
+func TestSilentKubeletIsAskedOnceAndItsLateAnswerTaken(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "k.sock")
-	(&server{answer: func(ctx context.Context) (*podresources.ListPodResourcesResponse, error) {
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}}).serve(t, socket)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if _, _, err := dial(t, socket).Owners(ctx); err == nil || !strings.Contains(err.Error(), "no answer in time") {
-		t.Errorf("error = %v", err)
+	speak := make(chan struct{})
+	s := &server{answer: func(ctx context.Context) (*podresources.ListPodResourcesResponse, error) {
+		select {
+		case <-speak:
+			return always(pod("a", "x", "nvidia.com/gpu", "GPU-1"))(ctx)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}}
+	s.serve(t, socket)
+	c := connect(t, socket)
+	for range 3 {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+		if _, err := c.Holdings(ctx); err == nil || !strings.Contains(err.Error(), "no answer in time") {
+			t.Errorf("error = %v", err)
+		}
+		cancel()
+	}
+	close(speak)
+	if got, err := c.Holdings(t.Context()); err != nil || len(got) != 1 {
+		t.Errorf("holdings = %v, %v; want the late answer", got, err)
+	}
+	if s.calls.Load() != 1 {
+		t.Errorf("the kubelet was asked %d times; want once", s.calls.Load())
 	}
 }
 
@@ -190,7 +246,7 @@ func TestRateLimitIsNamed(t *testing.T) {
 	(&server{answer: func(context.Context) (*podresources.ListPodResourcesResponse, error) {
 		return nil, status.Error(codes.ResourceExhausted, "rejected by rate limit")
 	}}).serve(t, socket)
-	if _, _, err := dial(t, socket).Owners(t.Context()); err == nil || !strings.Contains(err.Error(), "rate limit") {
+	if _, err := connect(t, socket).Holdings(t.Context()); err == nil || !strings.Contains(err.Error(), "rate limit") {
 		t.Errorf("error = %v", err)
 	}
 }
@@ -202,7 +258,33 @@ func TestAnswerOfManyMegabytesIsTaken(t *testing.T) {
 	}
 	socket := filepath.Join(t.TempDir(), "k.sock")
 	(&server{answer: always(pods...)}).serve(t, socket)
-	if got, _, err := dial(t, socket).Owners(t.Context()); err != nil || len(got) != 600 {
-		t.Errorf("%d owners, %v; want 600", len(got), err)
+	if got, err := connect(t, socket).Holdings(t.Context()); err != nil || len(got) != 600 {
+		t.Errorf("%d holdings, %v; want 600", len(got), err)
 	}
+}
+
+func FuzzHoldings(f *testing.F) {
+	for _, p := range []*podresources.PodResources{nil, pod("a", "x", "nvidia.com/gpu", "GPU-1", "GPU-1", ""), pod("", "x", "nvidia.com/mig-1g.5gb", "MIG-1")} {
+		seed, err := proto.Marshal(&podresources.ListPodResourcesResponse{PodResources: []*podresources.PodResources{p}})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(seed)
+	}
+	w := wanted{DefaultResourceNames(), DefaultDRADrivers()}
+	f.Fuzz(func(t *testing.T, message []byte) {
+		answer := &podresources.ListPodResourcesResponse{}
+		if proto.Unmarshal(message, answer) != nil {
+			return
+		}
+		got := w.holdings(answer)
+		for i, h := range got {
+			if h.ID == "" || h.Owner.Pod == "" || !w.resource(h.Resource) && !slices.Contains(w.drivers, h.Resource) {
+				t.Errorf("holding %+v was not asked for", h)
+			}
+			if i > 0 && compareHoldings(got[i-1], h) >= 0 {
+				t.Errorf("%+v is not after %+v", h, got[i-1])
+			}
+		}
+	})
 }

@@ -2,7 +2,11 @@ package nvml
 
 import (
 	"fmt"
+	"os"
+	"slices"
 	"strings"
+	"sync"
+	"syscall"
 
 	"github.com/NVIDIA/go-nvml/pkg/dl"
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
@@ -21,17 +25,25 @@ func defaultLibraries() []string {
 	}
 }
 
-// required lists, per function the reader cannot do without, the names it may have: go-nvml takes the newest there is.
-func required() [][]string {
-	return [][]string{
-		{"nvmlInit_v2", "nvmlInit"},
-		{"nvmlShutdown"},
-		{"nvmlErrorString"},
-		{"nvmlDeviceGetCount_v2", "nvmlDeviceGetCount"},
-		{"nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetHandleByIndex"},
-		{"nvmlDeviceGetUUID"},
-	}
+// required lists the functions the reader cannot do without.
+func required() []string {
+	return []string{"nvmlInit", "nvmlShutdown", "nvmlErrorString", "nvmlDeviceGetCount", "nvmlDeviceGetHandleByIndex", "nvmlDeviceGetUUID"}
 }
+
+// versions lists, per function of which go-nvml takes the newest version the library has, the names it may have (go-nvml,
+// pkg/nvml/lib.go, updateVersionedSymbols). Any other function is called by its own name and no other.
+var versions = map[string][]string{
+	"nvmlInit":                                {"nvmlInit_v2", "nvmlInit"},
+	"nvmlDeviceGetCount":                      {"nvmlDeviceGetCount_v2", "nvmlDeviceGetCount"},
+	"nvmlDeviceGetHandleByIndex":              {"nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetHandleByIndex"},
+	"nvmlDeviceGetPciInfo":                    {"nvmlDeviceGetPciInfo_v3", "nvmlDeviceGetPciInfo_v2", "nvmlDeviceGetPciInfo"},
+	"nvmlEventSetWait":                        {"nvmlEventSetWait_v2", "nvmlEventSetWait"},
+	"nvmlDeviceGetComputeRunningProcesses":    processVersions("nvmlDeviceGetComputeRunningProcesses"),
+	"nvmlDeviceGetGraphicsRunningProcesses":   processVersions("nvmlDeviceGetGraphicsRunningProcesses"),
+	"nvmlDeviceGetMPSComputeRunningProcesses": processVersions("nvmlDeviceGetMPSComputeRunningProcesses"),
+}
+
+func processVersions(name string) []string { return []string{name + "_v3", name + "_v2", name} }
 
 // library is a loaded NVML. It stays loaded for the life of the process: its functions are bound as they are first called,
 // and the bindings outlive an unload.
@@ -42,6 +54,7 @@ type library struct {
 	path  string
 	api   nvml.Interface
 	own   *dl.DynamicLibrary
+	mu    sync.Mutex
 	found map[string]bool
 }
 
@@ -57,9 +70,9 @@ func loadLibrary(candidates []string) (*library, error) {
 			continue
 		}
 		l := &library{path: path, api: nvml.New(nvml.WithLibraryPath(path)), own: own, found: map[string]bool{}}
-		for _, names := range required() {
-			if !l.hasAny(names) {
-				return nil, &unusableError{path, names[0]}
+		for _, function := range required() {
+			if !l.has(function) {
+				return nil, &unusableError{path, function}
 			}
 		}
 		return l, nil
@@ -67,23 +80,29 @@ func loadLibrary(candidates []string) (*library, error) {
 	return nil, fmt.Errorf("looked for %s", strings.Join(tried, ", "))
 }
 
-// has reports whether the library exports the function.
-func (l *library) has(function string) bool {
-	found, known := l.found[function]
-	if !known {
-		found = l.own.Lookup(function) == nil
-		l.found[function] = found
-	}
-	return found
-}
-
-func (l *library) hasAny(functions []string) bool {
+// has reports whether the library exports all of the functions, in any version. It may be called by several goroutines at once.
+func (l *library) has(functions ...string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, f := range functions {
-		if l.has(f) {
-			return true
+		found, known := l.found[f]
+		if !known {
+			found = l.exports(f)
+			l.found[f] = found
+		}
+		if !found {
+			return false
 		}
 	}
-	return false
+	return true
+}
+
+func (l *library) exports(function string) bool {
+	names := versions[function]
+	if names == nil {
+		names = []string{function}
+	}
+	return slices.ContainsFunc(names, func(name string) bool { return l.own.Lookup(name) == nil })
 }
 
 // driverVersion is empty when it cannot be had.
@@ -116,4 +135,37 @@ func initState(ret nvml.Return) (State, string) {
 	default:
 		return StateFailed, fmt.Sprintf("initialize NVML: %v", ret)
 	}
+}
+
+// replaced reports whether the file that was loaded is no longer the one at its path: the driver was upgraded. A process keeps
+// what it has loaded, so only a new one gets the new library.
+func (l *library) replaced() bool {
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		return false
+	}
+	path, inode, ok := mappedLibrary(string(maps))
+	if !ok {
+		return false
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return false // gone, and nothing new to load yet
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && stat.Ino != inode
+}
+
+// mappedLibrary finds NVML in /proc/<pid>/maps (proc(5)): address, rights, offset, device, inode, path.
+func mappedLibrary(maps string) (path string, inode uint64, ok bool) {
+	for line := range strings.Lines(maps) {
+		fields := strings.Fields(line)
+		if len(fields) < 6 || !strings.Contains(fields[5][strings.LastIndexByte(fields[5], '/')+1:], "libnvidia-ml.so") {
+			continue
+		}
+		if _, err := fmt.Sscan(fields[4], &inode); err == nil && inode != 0 {
+			return fields[5], inode, true
+		}
+	}
+	return "", 0, false
 }

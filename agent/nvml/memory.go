@@ -8,33 +8,36 @@ import (
 	"github.com/foretide/foretide/pkg/telemetry"
 )
 
-// memory reads used and installed device memory. Version 2 keeps apart what the driver reserves for itself; version 1, for
-// drivers before R510, counts it as used.
+// memory reads how device memory is used. Version 2 keeps apart what the driver reserves for itself; version 1, for drivers
+// before R510, counts it as used.
 func memory() family {
-	return family{calls: []call{
-		{"nvmlDeviceGetMemoryInfo_v2", func(d nvml.Device, values telemetry.Values) nvml.Return {
-			info, ret := d.GetMemoryInfo_v2()
-			if ret == nvml.SUCCESS {
-				putMemory(values, info.Used, info.Total)
-			}
-			return ret
-		}},
-		{"nvmlDeviceGetMemoryInfo", func(d nvml.Device, values telemetry.Values) nvml.Return {
-			info, ret := d.GetMemoryInfo()
-			if ret == nvml.SUCCESS {
-				putMemory(values, info.Used, info.Total)
-			}
-			return ret
-		}},
-	}}
+	second := simple("nvmlDeviceGetMemoryInfo_v2", func(d nvml.Device, values telemetry.Values) nvml.Return {
+		info, ret := d.GetMemoryInfo_v2()
+		if ret == nvml.SUCCESS {
+			putMemory(values, info.Used, info.Free, info.Total)
+			putBytes(values, telemetry.MemoryReserved, info.Reserved)
+		}
+		return ret
+	})
+	first := simple("nvmlDeviceGetMemoryInfo", func(d nvml.Device, values telemetry.Values) nvml.Return {
+		info, ret := d.GetMemoryInfo()
+		if ret == nvml.SUCCESS {
+			putMemory(values, info.Used, info.Free, info.Total)
+		}
+		return ret
+	})
+	return family{calls: append(second.calls, first.calls...)}
 }
 
-// putMemory leaves out what NVML marks as not available with all bits set (nvml.h, NVML_VALUE_NOT_AVAILABLE).
-func putMemory(values telemetry.Values, used, total uint64) {
-	if used != math.MaxUint64 {
-		values[telemetry.MemoryUsed] = float64(used)
-	}
-	if total != math.MaxUint64 {
-		values[telemetry.MemoryTotal] = float64(total)
+func putMemory(values telemetry.Values, used, free, total uint64) {
+	putBytes(values, telemetry.MemoryUsed, used)
+	putBytes(values, telemetry.MemoryFree, free)
+	putBytes(values, telemetry.MemoryTotal, total)
+}
+
+// putBytes leaves out what NVML marks as not available with all bits set (nvml.h, NVML_VALUE_NOT_AVAILABLE).
+func putBytes(values telemetry.Values, metric telemetry.Metric, bytes uint64) {
+	if bytes != math.MaxUint64 {
+		values[metric] = float64(bytes)
 	}
 }

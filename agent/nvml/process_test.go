@@ -41,7 +41,15 @@ func (h *host) library() string { return filepath.Join(h.dir, fakenvml.LibraryNa
 
 func (h *host) install() {
 	h.t.Helper()
-	if _, err := fakenvml.BuildLibrary(h.dir); err != nil {
+	built, err := fakenvml.BuildLibrary("../../test/fakenvml/build") // once for all tests
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	text, err := os.ReadFile(built)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if err := os.WriteFile(h.library(), text, 0o700); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -68,7 +76,9 @@ func (h *host) play(s fakenvml.Scenario) {
 func (h *host) reader() *Reader { return New(Options{LibraryPath: h.library()}) }
 
 // after reads once, the given time later.
-func (h *host) after(d time.Duration, r *Reader) ([]telemetry.Reading, []string) {
+func (h *host) after(d time.Duration, r *Reader) ([]telemetry.Sample, []string) {
 	h.now = h.now.Add(d)
 	return r.Read(h.t.Context(), h.now)
 }
+
+func (h *host) scenario() string { return filepath.Join(h.dir, fakenvml.ScenarioName) }

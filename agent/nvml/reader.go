@@ -1,8 +1,9 @@
 // Package nvml reads the GPUs of this node through NVIDIA's management library.
 //
-//	libnvidia-ml.so.1 → devices → one reading per device, or a state that says why there is none
+//	libnvidia-ml.so.1 → GPUs and MIG instances → one sample each, or a state that says why there is none
 //
-// A library, driver or device that is missing is a state to come back from, never an error that ends the agent.
+// A library, driver or device that is missing is a state to come back from, never an error that ends the agent. A driver that
+// hangs in one GPU costs that GPU's samples and no other's: whoever reads the others leaves it behind.
 package nvml
 
 import (
@@ -31,35 +32,48 @@ const (
 type Options struct {
 	// LibraryPath is the library to load; empty looks in the usual places.
 	LibraryPath string
+	// Observe is told how long each reading function took. It may be called by several goroutines at once; nil tells nobody.
+	Observe func(function string, d time.Duration)
 }
 
-// Reader reads every device, over and over. All methods but Status must be called from one goroutine at a time.
+// Reader reads every device, over and over. All methods but Status and SetReleased must be called from one goroutine at a time.
 type Reader struct {
 	candidates  []string
+	observe     func(string, time.Duration)
 	lib         *library
 	initialized bool
 	retry       backoff
 	reopen      backoff
 
-	// seen remembers which device had which index, for messages about one that no longer answers.
-	seen map[int]telemetry.Device
-	// unsupported says until when not to ask a device again what it does not support.
-	unsupported map[uuidAndFunction]time.Time
-	// first is the index a pass begins with.
-	first int
+	opening  lane[nvml.Return]
+	counting lane[counted]
+	gpus     []*gpu // by index
+	listener *listener
+	// heard is how many GPUs there were when the listener was started.
+	heard int
 
-	status atomic.Pointer[Status]
+	released atomic.Bool
+	status   atomic.Pointer[Status]
+}
+
+type counted struct {
+	gpus int
+	ret  nvml.Return
 }
 
 // New returns a reader that has not loaded anything yet.
 func New(o Options) *Reader {
 	r := &Reader{
 		candidates: defaultLibraries(),
+		observe:    o.Observe,
 		retry:      backoff{first: retryFirst, last: retryLast},
 		reopen:     backoff{first: reopenFirst, last: reopenLast},
 	}
 	if o.LibraryPath != "" {
 		r.candidates = []string{o.LibraryPath}
+	}
+	if r.observe == nil {
+		r.observe = func(string, time.Duration) {}
 	}
 	r.status.Store(&Status{State: StateStarting, Message: "nothing was read yet"})
 	return r
@@ -68,92 +82,155 @@ func New(o Options) *Reader {
 // Status returns what the last Read found. It may be called at any time, also while a Read is stuck in the driver.
 func (r *Reader) Status() Status { return *r.status.Load() }
 
-// Read returns one reading per device that answers, with [telemetry.UtilizationMean] holding the driver's newest sample,
-// and names everything that could not be read. Readings are ordered by index. It gives up between two devices when ctx ends,
-// and the next Read begins with those it did not come to; a call into the driver cannot be interrupted.
-func (r *Reader) Read(ctx context.Context, now time.Time) ([]telemetry.Reading, []string) {
-	if !r.open(now) {
+// SetReleased says whether NVML shall be given back, so that the driver can be unloaded, or used again. It takes effect at the
+// next Read, and may be called at any time.
+func (r *Reader) SetReleased(released bool) { r.released.Store(released) }
+
+// Read returns one sample per GPU and MIG instance that answers, and names everything that could not be read. Samples are
+// ordered by index, a GPU before its instances. It returns when ctx ends; a GPU that has not answered by then is named, and
+// left alone until it has.
+func (r *Reader) Read(ctx context.Context, now time.Time) ([]telemetry.Sample, []string) {
+	if r.released.Load() {
+		r.release(now)
 		return nil, []string{"nvml: " + r.Status().Message}
 	}
-	count, ret := r.lib.api.DeviceGetCount()
-	if ret != nvml.SUCCESS {
-		r.close()
-		r.retry.failed(now)
-		r.fail(now, StateFailed, fmt.Sprintf("count devices: %v", ret))
+	if !r.open(ctx, now) {
 		return nil, []string{"nvml: " + r.Status().Message}
 	}
-	readings := make([]telemetry.Reading, 0, count)
-	var problems []string
-	loss := "" // of the first device that does not answer
-	inTime := true
-	for n := range count {
-		index := (r.first + n) % count
-		if ctx.Err() != nil {
-			inTime = false
-			problems = append(problems, fmt.Sprintf("nvml: %s not read in time", unread(index, count-n, count)))
-			// One slow device must not blind the node to those after it for good.
-			r.first = index
-			break
+	count, problems, ok := r.count(ctx, now)
+	if !ok {
+		return nil, problems
+	}
+	for i := len(r.gpus); i < count; i++ {
+		r.gpus = append(r.gpus, &gpu{index: i})
+	}
+	var jobs []func()
+	for _, g := range r.gpus[:count] {
+		if run := g.lane.prepare(now, func() outcome { return g.read(r, now) }); run != nil {
+			jobs = append(jobs, run)
 		}
-		reading, trouble, ret := r.readDevice(index, now)
-		problems = append(problems, trouble...)
-		if ret != nvml.SUCCESS {
-			problem := fmt.Sprintf("%s: %v", r.describe(index), ret)
-			problems = append(problems, problem)
-			loss = cmp.Or(loss, problem)
+	}
+	crew, hanging := newCrew(jobs), count-len(jobs)
+	var samples []telemetry.Sample
+	loss := "" // of the first GPU that does not answer
+	readable, late := 0, 0
+	for _, g := range r.gpus[:count] {
+		if !g.lane.began.Equal(now) {
+			problems = append(problems, fmt.Sprintf("%s: the driver has not answered since %s", g.name(), g.lane.began.UTC().Format(time.TimeOnly)))
 			continue
 		}
-		readings = append(readings, reading)
+		out, inTime := g.lane.wait(ctx, crew)
+		if !inTime {
+			problems = append(problems, fmt.Sprintf("%s: was not read in time", g.name()))
+			late++
+			continue
+		}
+		problems = append(problems, out.problems...)
+		if out.loss != "" {
+			loss = cmp.Or(loss, out.loss)
+			continue
+		}
+		readable++
+		g.known = out.samples[0].Device
+		r.listener.put(out.samples[0].Device.UUID, out.samples[0].Values)
+		samples = append(samples, out.samples...)
 	}
-	slices.SortFunc(readings, func(a, b telemetry.Reading) int { return cmp.Compare(a.Device.Index, b.Device.Index) })
-	if inTime {
+	if hanging+late == 0 {
 		r.reopenAfterLoss(loss != "", now)
+		r.listen(count)
 	}
-	r.answered(now, count, len(readings), loss)
-	return readings, problems
+	if readable == 0 && loss == "" && hanging+late > 0 {
+		loss = problems[0]
+	}
+	r.answered(now, count, readable, hanging, loss)
+	return samples, problems
 }
 
-// unread names n of count devices, from the one with the index on and then from the first on.
-func unread(index, n, count int) string {
-	if over := index + n - count; over > 0 {
-		return fmt.Sprintf("devices %d to %d and 0 to %d were", index, count-1, over-1)
+// count asks how many GPUs there are. Where that hangs, those known before are read all the same.
+func (r *Reader) count(ctx context.Context, now time.Time) (gpus int, problems []string, ok bool) {
+	if r.counting.start(now, func() counted { n, ret := r.lib.api.DeviceGetCount(); return counted{n, ret} }) {
+		if got, inTime := r.counting.wait(ctx, nil); inTime {
+			if got.ret == nvml.SUCCESS {
+				return got.gpus, nil, true
+			}
+			r.close()
+			r.retry.failed(now)
+			r.fail(now, StateFailed, fmt.Sprintf("count devices: %v", got.ret))
+			return 0, []string{"nvml: " + r.Status().Message}, false
+		}
 	}
-	return fmt.Sprintf("devices %d to %d were", index, index+n-1)
+	return len(r.gpus), []string{"nvml: the driver does not say how many devices there are"}, true
 }
 
-// Close gives NVML back. The reader may be used again afterwards.
+// listen makes sure that the events of all GPUs are listened to. It is called when no lane is busy.
+func (r *Reader) listen(count int) {
+	if r.heard == count || count == 0 || !r.initialized {
+		return
+	}
+	handles := map[string]nvml.Device{}
+	for _, g := range r.gpus[:count] {
+		if g.whole != nil {
+			handles[g.whole.device.UUID] = g.whole.handle
+		}
+	}
+	if r.listener.close() {
+		r.listener = listen(r.lib, handles)
+	}
+	r.heard = count
+}
+
+// Close gives NVML back, unless a call hangs in the driver. The reader may be used again afterwards.
 func (r *Reader) Close() { r.close() }
 
 // open makes sure that NVML is initialized, and otherwise leaves the reason in the status.
-func (r *Reader) open(now time.Time) bool {
+func (r *Reader) open(ctx context.Context, now time.Time) bool {
 	if r.initialized {
 		return true
+	}
+	if r.opening.result != nil {
+		return r.opened(ctx, now)
 	}
 	if !r.retry.due(now) {
 		return false
 	}
 	r.retry.failed(now) // until proven otherwise
-	if r.lib == nil {
-		lib, err := loadLibrary(r.candidates)
-		if unusable := (*unusableError)(nil); errors.As(err, &unusable) {
-			r.fail(now, StateFailed, err.Error())
-			return false
-		} else if err != nil {
-			r.fail(now, StateLibraryMissing, fmt.Sprintf("NVML library not found, so this node has no NVIDIA driver or it is not mounted: %v; "+
-				"in Kubernetes set runtimeClassName: nvidia on the agent, or mount the driver", err))
-			return false
-		}
-		r.lib = lib
+	if r.lib == nil && !r.load(now) {
+		return false
 	}
-	if ret := r.lib.api.Init(); ret != nvml.SUCCESS {
+	r.opening.start(now, r.lib.api.Init)
+	return r.opened(ctx, now)
+}
+
+// load loads the library.
+func (r *Reader) load(now time.Time) bool {
+	lib, err := loadLibrary(r.candidates)
+	if unusable := (*unusableError)(nil); errors.As(err, &unusable) {
+		r.fail(now, StateFailed, err.Error())
+		return false
+	} else if err != nil {
+		r.fail(now, StateLibraryMissing, fmt.Sprintf("NVML library not found, so this node has no NVIDIA driver or it is not mounted: %v; "+
+			"in Kubernetes set runtimeClassName: nvidia on the agent, or mount the driver", err))
+		return false
+	}
+	r.lib = lib
+	return true
+}
+
+// opened waits for the nvmlInit that is running: without persistence mode it takes seconds for each GPU.
+func (r *Reader) opened(ctx context.Context, now time.Time) bool {
+	ret, inTime := r.opening.wait(ctx, nil)
+	if !inTime {
+		r.fail(now, StateHanging, "the driver is being initialized; on some nodes that takes seconds for each GPU")
+		return false
+	}
+	if ret != nvml.SUCCESS {
 		state, message := initState(ret)
 		r.fail(now, state, message)
 		return false
 	}
 	r.initialized = true
 	r.retry.succeeded()
-	r.seen = map[int]telemetry.Device{}
-	r.unsupported = map[uuidAndFunction]time.Time{}
+	r.gpus, r.heard = nil, 0
 	// The state stays what it was until the devices are counted: initializing anew is no news of itself.
 	s := r.Status()
 	s.Library, s.Driver = r.lib.path, r.lib.driverVersion()
@@ -161,12 +238,31 @@ func (r *Reader) open(now time.Time) bool {
 	return true
 }
 
-func (r *Reader) close() {
-	if r.initialized {
-		// The result changes nothing: the next open starts with nvmlInit either way.
-		_ = r.lib.api.Shutdown()
-		r.initialized = false
+// close gives NVML back and reports whether it is. While a call hangs nothing can be given back: another into the driver might hang as well.
+func (r *Reader) close() bool {
+	if !r.initialized {
+		return !r.opening.busy()
 	}
+	if r.counting.busy() || slices.ContainsFunc(r.gpus, func(g *gpu) bool { return g.lane.busy() }) || !r.listener.close() {
+		return false
+	}
+	for _, g := range r.gpus {
+		g.forget()
+	}
+	// The result changes nothing: the next open starts with nvmlInit either way.
+	_ = r.lib.api.Shutdown()
+	r.initialized, r.listener, r.gpus, r.heard = false, nil, nil, 0
+	return true
+}
+
+// release gives NVML back for as long as SetReleased says so.
+func (r *Reader) release(now time.Time) {
+	if r.close() {
+		r.fail(now, StateReleased, "NVML is given back, so that the driver can be unloaded: the devices are not read")
+		r.retry.succeeded()
+		return
+	}
+	r.fail(now, StateHanging, "NVML is to be given back, but a call hangs in the driver")
 }
 
 func (r *Reader) reopenAfterLoss(lost bool, now time.Time) {
@@ -181,8 +277,8 @@ func (r *Reader) reopenAfterLoss(lost bool, now time.Time) {
 	}
 }
 
-// answered notes that NVML knows of count devices, and how many of them could be read; loss is why the first could not.
-func (r *Reader) answered(now time.Time, count, readable int, loss string) {
+// answered notes that NVML knows of count GPUs, and how many of them could be read; loss is why the first could not.
+func (r *Reader) answered(now time.Time, count, readable, hanging int, loss string) {
 	state, message := StateOK, ""
 	switch {
 	case count == 0:
@@ -190,15 +286,19 @@ func (r *Reader) answered(now time.Time, count, readable int, loss string) {
 	case readable == 0 && loss != "":
 		state, message = StateFailed, "no device answers: "+loss
 	}
-	r.update(now, state, message, readable)
+	r.update(now, state, message, readable, hanging)
 }
 
-func (r *Reader) fail(now time.Time, state State, message string) { r.update(now, state, message, 0) }
+func (r *Reader) fail(now time.Time, state State, message string) {
+	r.update(now, state, message, 0, 0)
+}
 
-func (r *Reader) update(now time.Time, state State, message string, readable int) {
+func (r *Reader) update(now time.Time, state State, message string, readable, hanging int) {
 	before := r.Status()
 	s := before
-	s.State, s.Message, s.Devices = state, message, readable
+	s.State, s.Message, s.Devices, s.Hanging = state, message, readable, hanging
+	// Asked where a new library could help: when there is no use in the old one.
+	s.LibraryReplaced = !state.Up() && r.lib != nil && r.lib.replaced()
 	if state != before.State {
 		s.Since = now
 	}

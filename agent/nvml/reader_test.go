@@ -1,7 +1,6 @@
 package nvml
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +16,22 @@ import (
 
 const second = time.Second
 
+// pick returns those of the metrics that were measured.
+func pick(values telemetry.Values, metrics ...telemetry.Metric) telemetry.Values {
+	out := telemetry.Values{}
+	for _, m := range metrics {
+		if v, ok := values[m]; ok {
+			out[m] = v
+		}
+	}
+	return out
+}
+
+func has(s telemetry.Sample, m telemetry.Metric) bool {
+	_, ok := s.Values[m]
+	return ok
+}
+
 func TestEveryDeviceIsReadInBaseUnits(t *testing.T) {
 	inOwnProcess(t, func(t *testing.T, h *host) {
 		s := fakenvml.Default(2)
@@ -27,14 +42,19 @@ func TestEveryDeviceIsReadInBaseUnits(t *testing.T) {
 		r := h.reader()
 		got, problems := h.after(0, r)
 		total := float64(s.Devices[0].MemoryTotalBytes)
-		want := []telemetry.Reading{
-			{Device: telemetry.Device{UUID: s.Devices[0].UUID, Index: 0, Model: s.Devices[0].Name},
-				Values: telemetry.Values{telemetry.UtilizationMean: 0, telemetry.MemoryUsed: 0, telemetry.MemoryTotal: total}},
-			{Device: telemetry.Device{UUID: s.Devices[1].UUID, Index: 1, Model: s.Devices[1].Name},
-				Values: telemetry.Values{telemetry.UtilizationMean: 0.37, telemetry.MemoryUsed: 1 << 30, telemetry.MemoryTotal: total}},
-		}
-		if d := cmp.Diff(want, got); d != "" || problems != nil {
-			t.Errorf("(-want +got)\n%s problems %q", d, problems)
+		for i, want := range []telemetry.Values{
+			{telemetry.UtilizationMean: 0, telemetry.UtilizationMax: 0, telemetry.MemoryUsed: 0, telemetry.MemoryFree: total, telemetry.MemoryReserved: 0, telemetry.MemoryTotal: total},
+			{telemetry.UtilizationMean: 0.37, telemetry.UtilizationMax: 0.37, telemetry.MemoryUsed: 1 << 30, telemetry.MemoryFree: total - 3<<29,
+				telemetry.MemoryReserved: 1 << 29, telemetry.MemoryTotal: total},
+		} {
+			device := telemetry.Device{UUID: s.Devices[i].UUID, Index: i, Minor: i, Model: s.Devices[i].Name, PCIBusID: got[i].Device.PCIBusID}
+			if d := cmp.Diff(device, got[i].Device); d != "" || problems != nil || device.PCIBusID == "" {
+				t.Errorf("(-want +got)\n%s problems %q", d, problems)
+			}
+			if d := cmp.Diff(want, pick(got[i].Values, telemetry.UtilizationMean, telemetry.UtilizationMax, telemetry.MemoryUsed, telemetry.MemoryFree,
+				telemetry.MemoryReserved, telemetry.MemoryTotal)); d != "" {
+				t.Errorf("(-want +got)\n%s", d)
+			}
 		}
 		if d := cmp.Diff(Status{State: StateOK, Since: h.now, Devices: 2, Library: h.library(), Driver: s.DriverVersion}, r.Status()); d != "" {
 			t.Errorf("(-want +got)\n%s", d)
@@ -119,8 +139,8 @@ func TestFunctionsThatAnOldDriverLacksAreLeftOut(t *testing.T) {
 			int nvmlDeviceGetUUID(void *h, char *s, unsigned n) { strncpy(s, "GPU-old", n); return h == 0; }
 			int nvmlDeviceGetMemoryInfo(void *h, unsigned long long *m) { m[0] = 8; m[1] = 5; m[2] = 3; return h == 0; }`)
 		readings, problems := h.after(0, h.reader())
-		want := []telemetry.Reading{{Device: telemetry.Device{UUID: "GPU-old"},
-			Values: telemetry.Values{telemetry.MemoryUsed: 3, telemetry.MemoryTotal: 8}}}
+		want := []telemetry.Sample{{Reading: telemetry.Reading{Device: telemetry.Device{UUID: "GPU-old"},
+			Values: telemetry.Values{telemetry.MemoryUsed: 3, telemetry.MemoryFree: 5, telemetry.MemoryTotal: 8}}}}
 		if d := cmp.Diff(want, readings); d != "" || problems != nil {
 			t.Errorf("(-want +got)\n%s problems %q", d, problems)
 		}
@@ -226,23 +246,23 @@ func TestWhatADeviceDoesNotSupportIsAbsentAndNotAskedAgainForAWhile(t *testing.T
 		h.install()
 		h.play(s)
 		r := h.reader()
-		want := []string{"device 0 (" + s.Devices[0].UUID + "): utilization is not supported on this device (MIG mode?)"}
+		want := []string{"device 0 (" + s.Devices[0].UUID + "): utilization is not supported on this device"}
 		for range 2 {
 			readings, problems := h.after(second, r)
-			if _, ok := readings[0].Values[telemetry.UtilizationMean]; ok || len(readings[0].Values) != 2 || !slices.Equal(problems, want) {
-				t.Errorf("values %v, problems %q; want memory alone and %q", readings[0].Values, problems, want)
+			if has(readings[0], telemetry.UtilizationMean) || !has(readings[0], telemetry.MemoryUsed) || !slices.Equal(problems, want) {
+				t.Errorf("values %v, problems %q; want memory but no utilization, and %q", readings[0].Values, problems, want)
 			}
-			if _, ok := readings[1].Values[telemetry.UtilizationMean]; !ok {
+			if !has(readings[1], telemetry.UtilizationMean) {
 				t.Error("the other device lost its utilization too")
 			}
 			// From now on any call would be an answer.
 			s.Devices[0].Errors = nil
 			h.play(s)
 		}
-		if readings, problems := h.after(askAgain-second-1, r); len(readings[0].Values) != 2 || len(problems) != 1 {
+		if readings, problems := h.after(askAgain-second-1, r); has(readings[0], telemetry.UtilizationMean) || len(problems) != 1 {
 			t.Errorf("asked again too soon: values %v, problems %q", readings[0].Values, problems)
 		}
-		if readings, problems := h.after(1, r); len(readings[0].Values) != 3 || problems != nil {
+		if readings, problems := h.after(1, r); !has(readings[0], telemetry.UtilizationMean) || problems != nil {
 			t.Errorf("after MIG mode was switched off: values %v, problems %q; want utilization and no problem", readings[0].Values, problems)
 		}
 	})
@@ -269,8 +289,8 @@ func TestOtherErrorsCostOneFamilyAndAreNamed(t *testing.T) {
 		h.install()
 		h.play(s)
 		readings, problems := h.after(0, h.reader())
-		if len(readings) != 1 || len(readings[0].Values) != 2 {
-			t.Errorf("readings = %v; want memory alone", readings)
+		if len(readings) != 1 || has(readings[0], telemetry.UtilizationMean) || !has(readings[0], telemetry.MemoryUsed) {
+			t.Errorf("readings = %v; want memory, but no utilization", readings)
 		}
 		if len(problems) != 1 || !strings.Contains(problems[0], "nvmlDeviceGetUtilizationRates: Timeout") {
 			t.Errorf("problems = %q", problems)
@@ -297,79 +317,6 @@ func TestDriverThatGoesAwayIsAStateToComeBackFrom(t *testing.T) {
 		h.play(fakenvml.Default(2))
 		if readings, problems := h.after(retryLast, r); len(readings) != 2 || problems != nil {
 			t.Errorf("after it came back: %d readings, problems %q", len(readings), problems)
-		}
-	})
-}
-
-func TestDevicesThatAreNotReadInTimeAreNamed(t *testing.T) {
-	inOwnProcess(t, func(t *testing.T, h *host) {
-		h.install()
-		h.play(fakenvml.Default(4))
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		readings, problems := h.reader().Read(ctx, h.now)
-		if len(readings) != 0 || !slices.Equal(problems, []string{"nvml: devices 0 to 3 were not read in time"}) {
-			t.Errorf("readings %v, problems %q", readings, problems)
-		}
-	})
-}
-
-// budget is a context that lasts for some devices.
-type budget struct {
-	context.Context
-	devices int
-}
-
-func (b *budget) Err() error {
-	if b.devices--; b.devices < 0 {
-		return context.DeadlineExceeded
-	}
-	return nil
-}
-
-func TestPassAfterOneCutShortBeginsWithTheDevicesThatWereLeftOut(t *testing.T) {
-	inOwnProcess(t, func(t *testing.T, h *host) {
-		h.install()
-		h.play(fakenvml.Default(4))
-		r := h.reader()
-		for i, want := range []struct {
-			devices  int
-			indices  []int
-			problems []string
-		}{
-			{3, []int{0, 1, 2}, []string{"nvml: devices 3 to 3 were not read in time"}},
-			{3, []int{0, 1, 3}, []string{"nvml: devices 2 to 2 were not read in time"}},
-			{1, []int{2}, []string{"nvml: devices 3 to 3 and 0 to 1 were not read in time"}},
-			{0, nil, []string{"nvml: devices 3 to 3 and 0 to 2 were not read in time"}},
-			{9, []int{0, 1, 2, 3}, nil},
-		} {
-			readings, problems := r.Read(&budget{h.t.Context(), want.devices}, h.now)
-			var got []int
-			for _, reading := range readings {
-				got = append(got, reading.Device.Index)
-			}
-			if !slices.Equal(got, want.indices) || !slices.Equal(problems, want.problems) {
-				t.Errorf("pass %d: devices %v, problems %q; want %v, %q", i, got, problems, want.indices, want.problems)
-			}
-		}
-	})
-}
-
-func TestPassCutShortSaysNothingAboutInitializingAnew(t *testing.T) {
-	inOwnProcess(t, func(t *testing.T, h *host) {
-		s := fakenvml.Default(2)
-		s.Devices[0].Errors = map[string]int{fakenvml.AllCalls: 15}
-		h.install()
-		h.play(s)
-		r := h.reader()
-		r.Read(&budget{h.t.Context(), 1}, h.now)
-		if !r.reopen.idle() {
-			t.Error("a lost device in a pass cut short started the wait for initializing anew")
-		}
-		h.after(0, r)
-		r.Read(&budget{h.t.Context(), 1}, h.now) // comes to device 1 alone, which works
-		if r.reopen.idle() {
-			t.Error("a pass cut short before the lost device ended the wait for initializing anew")
 		}
 	})
 }

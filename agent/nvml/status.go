@@ -14,8 +14,12 @@ const (
 	// StateDriverNotLoaded: the library is there, the kernel module is not.
 	StateDriverNotLoaded State = "driver_not_loaded"
 	// StateDriverMismatch: the kernel module was replaced by one of another version. A loaded library cannot be exchanged
-	// within a process, so only a restart of the agent helps.
+	// within a process, so only a new one helps: see Status.LibraryReplaced.
 	StateDriverMismatch State = "driver_mismatch"
+	// StateReleased: NVML was given back on request, so that the driver can be unloaded.
+	StateReleased State = "released"
+	// StateHanging: nvmlInit does not return, or NVML cannot be given back because a call does not.
+	StateHanging State = "hanging"
 	// StateFailed: NVML gave another error, or none of its devices answers.
 	StateFailed State = "failed"
 	// StateNoDevices: NVML works and knows of no GPU.
@@ -26,7 +30,8 @@ const (
 
 // States lists every state.
 func States() []State {
-	return []State{StateStarting, StateLibraryMissing, StateDriverNotLoaded, StateDriverMismatch, StateFailed, StateNoDevices, StateOK}
+	return []State{StateStarting, StateLibraryMissing, StateDriverNotLoaded, StateDriverMismatch, StateReleased, StateHanging, StateFailed,
+		StateNoDevices, StateOK}
 }
 
 // Up reports whether NVML answers.
@@ -39,8 +44,10 @@ type Status struct {
 	Since time.Time
 	// Message says what is wrong and what to do about it; empty when NVML answers.
 	Message string
-	// Devices counts the devices that were readable.
-	Devices int
+	// Devices counts the GPUs that were readable, Hanging those whose driver has not answered since an earlier Read.
+	Devices, Hanging int
+	// LibraryReplaced tells that there is another library now than the one that is loaded: only a new process will use it.
+	LibraryReplaced bool
 	// Library is what was loaded, Driver its version; empty until then.
 	Library, Driver string
 }

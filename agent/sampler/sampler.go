@@ -1,7 +1,7 @@
-// Package sampler is the tick: each interval it reads the devices and asks who holds them, folds the samples into a window,
-// and hands a batch to the sink when the window is as long as the aggregator wants it.
+// Package sampler is the tick: each interval it reads the devices, asks who holds them and has the samples attributed, folds
+// what comes of it into a window, and hands a batch to the sink when the window is as long as the aggregator wants it.
 //
-//	devices + owners → window → attribution → batch → sink
+//	devices + holdings → attribution → window → batch → sink
 package sampler
 
 import (
@@ -17,14 +17,21 @@ import (
 // MaxReportInterval bounds the report interval that can be asked for.
 const MaxReportInterval = time.Minute
 
-// DeviceReader reads every device once and names what it could not read.
+// DeviceReader looks at every device once and names what it could not read.
 type DeviceReader interface {
-	Read(ctx context.Context, now time.Time) ([]telemetry.Reading, []string)
+	Read(ctx context.Context, now time.Time) ([]telemetry.Sample, []string)
 }
 
-// OwnerLister says who holds each device, by UUID. An error means that nothing is known.
-type OwnerLister interface {
-	Owners(ctx context.Context) (map[string][]telemetry.Owner, []string, error)
+// HoldingLister says which containers were given which devices. An error means that nothing is known.
+type HoldingLister interface {
+	Holdings(ctx context.Context) ([]telemetry.Holding, error)
+}
+
+// Attributed is who used what of one look at the devices. Energy is that since the look before.
+type Attributed struct {
+	Readings []telemetry.Reading
+	Usages   []telemetry.Usage
+	Problems []string
 }
 
 // Sink takes finished batches; their session and sequence are not set. It must not keep the caller waiting.
@@ -32,17 +39,20 @@ type Sink interface {
 	Put(telemetry.Batch)
 }
 
-// Options configures a [Sampler]. Every field but Observe must be set.
+// Options configures a [Sampler]. Every field down to Logger must be set.
 type Options struct {
 	Node string
 	// Interval is the time between two samples.
 	Interval time.Duration
 	Devices  DeviceReader
-	Owners   OwnerLister
-	// Attribute turns readings and owners into usages and problems.
-	Attribute func([]telemetry.Reading, map[string][]telemetry.Owner) ([]telemetry.Usage, []string)
+	Holdings HoldingLister
+	// Attribute says who used what of the samples.
+	Attribute func([]telemetry.Sample, []telemetry.Holding) Attributed
 	Sink      Sink
 	Logger    *slog.Logger
+	// Pods says what is known of the pods that have usages, and Workload what inference servers said of themselves; nil adds nothing.
+	Pods     func([]telemetry.Usage) []telemetry.Pod
+	Workload func(now time.Time) []telemetry.WorkloadValue
 	// Observe is told how long each tick took.
 	Observe func(time.Duration)
 }
@@ -53,11 +63,12 @@ type Status struct {
 	Began time.Time
 	// Ticks counts the ticks that are done.
 	Ticks uint64
-	// OwnersKnown tells whether the last question to the kubelet was answered.
+	// OwnersKnown tells whether the last question to the kubelet was answered, Answered when one was last; zero before the first.
 	OwnersKnown bool
+	Answered    time.Time
 	// Holders counts the containers that hold devices, as the kubelet told last; 0 when that is not known.
 	Holders int
-	// Problems counts what the last tick found wrong, and what the last window could not attribute.
+	// Problems counts what the last tick found wrong.
 	Problems int
 }
 
@@ -73,10 +84,9 @@ type Sampler struct {
 	closed   time.Duration
 	log      problemLog
 
-	owners    map[string][]telemetry.Owner
-	ownersAge time.Duration // when they were told
-
-	unattributed int // problems of attribution in the last window
+	holdings    []telemetry.Holding
+	holdingsAge time.Duration // when they were told
+	ledger      ledger
 }
 
 // New returns a sampler that reports each interval until told otherwise.
@@ -84,7 +94,13 @@ func New(o Options) *Sampler {
 	if o.Observe == nil {
 		o.Observe = func(time.Duration) {}
 	}
-	s := &Sampler{o: o, log: problemLog{o.Logger, map[string]time.Duration{}}}
+	if o.Pods == nil {
+		o.Pods = func([]telemetry.Usage) []telemetry.Pod { return nil }
+	}
+	if o.Workload == nil {
+		o.Workload = func(time.Time) []telemetry.WorkloadValue { return nil }
+	}
+	s := &Sampler{o: o, log: problemLog{o.Logger, map[string]time.Duration{}}, ledger: newLedger()}
 	s.SetReportInterval(o.Interval)
 	s.status.Store(&Status{})
 	return s
@@ -128,58 +144,80 @@ func (s *Sampler) Tick(ctx context.Context, now time.Time) {
 	begun := status
 	s.status.Store(&begun)
 
-	readings, problems := s.readDevices(ctx, now)
-	owners, known, trouble := s.askOwners(ctx, at.elapsed)
+	samples, problems := s.readDevices(ctx, now)
+	holdings, answered, trouble := s.askHoldings(ctx, at.elapsed)
 	problems = append(problems, trouble...)
-	s.fold(at, readings, owners, problems)
+	seen := s.attribute(samples, holdings, at.elapsed)
+	problems = append(problems, seen.Problems...)
+	s.fold(at, seen, holdings, problems)
 	s.log.update(problems, at.elapsed)
 
 	status.Ticks++
-	status.OwnersKnown, status.Holders, status.Problems = known, holders(owners), len(problems)+s.unattributed
+	status.OwnersKnown, status.Holders, status.Problems = answered, holders(holdings), len(problems)
+	if answered {
+		status.Answered = now
+	}
 	s.status.Store(&status)
 	s.o.Observe(time.Since(now))
 }
 
-func (s *Sampler) readDevices(ctx context.Context, now time.Time) ([]telemetry.Reading, []string) {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Interval)
+// readShare is the part of the interval that reading the devices may take: a driver that does not answer in one of them shall not
+// make the batch of the others late.
+const readShare = 0.6
+
+func (s *Sampler) readDevices(ctx context.Context, now time.Time) ([]telemetry.Sample, []string) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(readShare*float64(s.o.Interval)))
 	defer cancel()
 	return s.o.Devices.Read(ctx, now)
 }
 
-// askOwners returns the owners to use for a sample taken now: nil when they are not known. One question may go unanswered;
+// askHoldings returns the holdings to use for a sample taken now: nil when they are not known. One question may go unanswered;
 // then the answer before is used.
-func (s *Sampler) askOwners(ctx context.Context, now time.Duration) (owners map[string][]telemetry.Owner, answered bool, problems []string) {
+func (s *Sampler) askHoldings(ctx context.Context, now time.Duration) (holdings []telemetry.Holding, answered bool, problems []string) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Interval/2)
 	defer cancel()
-	told, problems, err := s.o.Owners.Owners(ctx)
+	told, err := s.o.Holdings.Holdings(ctx)
 	if err != nil {
-		if now-s.ownersAge >= s.o.Interval*3/2 {
-			s.owners = nil
+		if now-s.holdingsAge >= s.o.Interval*3/2 {
+			s.holdings = nil
 		}
-		return s.owners, false, []string{fmt.Sprintf("kubelet: %v", err)}
+		return s.holdings, false, []string{fmt.Sprintf("kubelet: %v", err)}
 	}
 	if told == nil {
-		told = map[string][]telemetry.Owner{}
+		told = []telemetry.Holding{}
 	}
-	s.owners, s.ownersAge = told, now
-	return told, true, problems
+	s.holdings, s.holdingsAge = told, now
+	return told, true, nil
+}
+
+// attribute has the samples attributed, and puts totals in place of the energy of one interval.
+func (s *Sampler) attribute(samples []telemetry.Sample, holdings []telemetry.Holding, now time.Duration) Attributed {
+	counters := s.ledger.increases(samples)
+	var seen Attributed
+	if holdings != nil {
+		seen = s.o.Attribute(samples, holdings)
+	} else {
+		for _, sample := range samples {
+			seen.Readings = append(seen.Readings, sample.Reading)
+		}
+	}
+	s.ledger.totals(seen, counters, now)
+	return seen
 }
 
 // holders counts the owners, each once.
-func holders(owners map[string][]telemetry.Owner) int {
-	different := map[telemetry.Owner]bool{}
-	for _, together := range owners {
-		for _, o := range together {
-			different[o] = true
-		}
+func holders(holdings []telemetry.Holding) int {
+	different := make(map[telemetry.Owner]bool, len(holdings))
+	for _, h := range holdings {
+		different[h.Owner] = true
 	}
 	return len(different)
 }
 
 // fold adds the sample to the open window, after closing one that it does not belong to: because devices changed hands, or
 // because there was no sample for a while.
-func (s *Sampler) fold(at instant, readings []telemetry.Reading, owners map[string][]telemetry.Owner, problems []string) {
-	if s.open != nil && (!s.open.sameOwners(owners) || s.gap(s.open.newest.elapsed, at.elapsed)) {
+func (s *Sampler) fold(at instant, seen Attributed, holdings []telemetry.Holding, problems []string) {
+	if s.open != nil && (!s.open.sameHoldings(holdings) || s.gap(s.open.newest.elapsed, at.elapsed)) {
 		s.close()
 	}
 	if s.open == nil {
@@ -187,9 +225,9 @@ func (s *Sampler) fold(at instant, readings []telemetry.Reading, owners map[stri
 		if s.gap(opened, at.elapsed) {
 			opened = at.elapsed - s.o.Interval
 		}
-		s.open = newWindow(opened, owners)
+		s.open = newWindow(opened, holdings)
 	}
-	s.open.add(at, readings, problems)
+	s.open.add(at, seen, problems)
 	// Half an interval early is closer than half an interval late.
 	if at.elapsed-s.open.opened >= s.ReportInterval()-s.o.Interval/2 {
 		s.close()
@@ -205,18 +243,10 @@ func (s *Sampler) close() {
 	if w == nil {
 		return
 	}
-	s.open, s.closed, s.unattributed = nil, w.newest.elapsed, 0
-	b := telemetry.Batch{Node: s.o.Node, OwnersKnown: w.owners != nil, Readings: w.readings()}
+	s.open, s.closed = nil, w.newest.elapsed
+	b := telemetry.Batch{Node: s.o.Node, OwnersKnown: w.holdings != nil, Readings: w.readings(), Usages: w.usages(),
+		Workload: s.o.Workload(w.newest.wall), Problems: w.allProblems()}
+	b.Pods = s.o.Pods(b.Usages)
 	b.Start, b.End = s.timeline.window(w.opened, w.newest)
-	if b.OwnersKnown {
-		var trouble []string
-		b.Usages, trouble = s.o.Attribute(b.Readings, w.owners)
-		for _, p := range trouble {
-			w.problem(p)
-		}
-		s.unattributed = len(trouble)
-		s.log.update(trouble, w.newest.elapsed)
-	}
-	b.Problems = w.allProblems()
 	s.o.Sink.Put(b)
 }

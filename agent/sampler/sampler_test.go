@@ -26,46 +26,77 @@ type node struct {
 	t        *testing.T
 	s        *Sampler
 	now      time.Time
-	readings []telemetry.Reading
+	samples  []telemetry.Sample
 	problems []string
-	owners   map[string][]telemetry.Owner
+	holdings []telemetry.Holding
 	noAnswer error
 	batches  []telemetry.Batch
 	log      bytes.Buffer
 }
 
-func (n *node) Read(context.Context, time.Time) ([]telemetry.Reading, []string) {
-	return n.readings, n.problems
+func (n *node) Read(context.Context, time.Time) ([]telemetry.Sample, []string) {
+	return n.samples, n.problems
 }
 
-func (n *node) Owners(context.Context) (map[string][]telemetry.Owner, []string, error) {
-	return n.owners, nil, n.noAnswer
+func (n *node) Holdings(context.Context) ([]telemetry.Holding, error) {
+	return n.holdings, n.noAnswer
 }
 
 func (n *node) Put(b telemetry.Batch) { n.batches = append(n.batches, b) }
 
-// attribute gives every device with an owner to the first.
-func attribute(readings []telemetry.Reading, owners map[string][]telemetry.Owner) (usages []telemetry.Usage, problems []string) {
-	for _, r := range readings {
-		if o := owners[r.Device.UUID]; len(o) > 0 {
-			usages = append(usages, telemetry.Usage{Owner: o[0], DeviceUUID: r.Device.UUID, Values: r.Values})
+// attribute gives a device to the owners that hold it, in equal parts, and half of it to nobody where none does.
+func attribute(samples []telemetry.Sample, holdings []telemetry.Holding) (out Attributed) {
+	for _, s := range samples {
+		var holders []telemetry.Owner
+		for _, h := range holdings {
+			if h.ID == s.Device.UUID {
+				holders = append(holders, h.Owner)
+			}
 		}
+		part := func(of float64) telemetry.Values {
+			values := telemetry.Values{}
+			for m, v := range s.Values {
+				values[m] = v * of
+			}
+			return values
+		}
+		s.Unattributed = part(0)
+		if len(holders) == 0 {
+			s.Unattributed = part(1)
+		}
+		for _, o := range holders {
+			out.Usages = append(out.Usages, telemetry.Usage{Owner: o, DeviceUUID: s.Device.UUID, Values: part(1 / float64(len(holders)))})
+		}
+		out.Readings = append(out.Readings, s.Reading)
 	}
-	return usages, nil
+	return out
+}
+
+// held says that the owners hold device GPU-0.
+func held(owners ...telemetry.Owner) []telemetry.Holding {
+	out := []telemetry.Holding{}
+	for _, o := range owners {
+		out = append(out, telemetry.Holding{Owner: o, ID: "GPU-0"})
+	}
+	return out
 }
 
 func newNode(t *testing.T) *node {
-	n := &node{t: t, now: noon, owners: map[string][]telemetry.Owner{}}
-	n.s = New(Options{Node: "node-1", Interval: time.Second, Devices: n, Owners: n, Attribute: attribute, Sink: n,
+	n := &node{t: t, now: noon}
+	n.s = New(Options{Node: "node-1", Interval: time.Second, Devices: n, Holdings: n, Attribute: attribute, Sink: n,
 		Logger: slog.New(slog.NewTextHandler(&n.log, nil))})
 	return n
 }
 
 // tick lets the time pass, sets device GPU-0 to the utilization and takes a sample. It returns the batches that came of it.
 func (n *node) tick(after time.Duration, utilization float64) []telemetry.Batch {
-	n.readings = []telemetry.Reading{{Device: telemetry.Device{UUID: "GPU-0"},
-		Values: telemetry.Values{telemetry.UtilizationMean: utilization, telemetry.MemoryUsed: utilization * 1000}}}
+	n.samples = []telemetry.Sample{look(telemetry.Values{telemetry.UtilizationMean: utilization, telemetry.UtilizationMax: utilization,
+		telemetry.MemoryUsed: utilization * 1000})}
 	return n.tickAsIs(after)
+}
+
+func look(values telemetry.Values) telemetry.Sample {
+	return telemetry.Sample{Reading: telemetry.Reading{Device: telemetry.Device{UUID: "GPU-0"}, Values: values}}
 }
 
 func (n *node) tickAsIs(after time.Duration) []telemetry.Batch {
@@ -84,7 +115,8 @@ func TestEverySampleIsABatchAtFirst(t *testing.T) {
 		}
 		want := telemetry.Batch{Node: "node-1", Start: n.now.Add(-time.Second), End: n.now, OwnersKnown: true,
 			Readings: []telemetry.Reading{{Device: telemetry.Device{UUID: "GPU-0"}, Values: telemetry.Values{
-				telemetry.UtilizationMean: 0.5, telemetry.UtilizationMax: 0.5, telemetry.MemoryUsed: 500}}}}
+				telemetry.UtilizationMean: 0.5, telemetry.UtilizationMax: 0.5, telemetry.MemoryUsed: 500},
+				Unattributed: telemetry.Values{telemetry.UtilizationMean: 0.5, telemetry.UtilizationMax: 0.5, telemetry.MemoryUsed: 500}}}}
 		if d := cmp.Diff(want, got[0]); d != "" {
 			t.Errorf("(-want +got)\n%s", d)
 		}
@@ -129,7 +161,7 @@ func TestReportIntervalStaysWithinBounds(t *testing.T) {
 
 func TestUtilizationThatWasNotMeasuredIsAbsent(t *testing.T) {
 	n := newNode(t)
-	n.readings = []telemetry.Reading{{Device: telemetry.Device{UUID: "GPU-0"}, Values: telemetry.Values{telemetry.MemoryUsed: 7}}}
+	n.samples = []telemetry.Sample{look(telemetry.Values{telemetry.MemoryUsed: 7})}
 	got := n.tickAsIs(time.Second)
 	if d := cmp.Diff(telemetry.Values{telemetry.MemoryUsed: 7}, got[0].Readings[0].Values); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
@@ -147,12 +179,12 @@ func TestNodeWithoutReadingsStillReportsWhy(t *testing.T) {
 
 func TestDeviceThatChangesHandsEndsTheWindow(t *testing.T) {
 	n := newNode(t)
-	n.owners = map[string][]telemetry.Owner{"GPU-0": {anna}}
+	n.holdings = held(anna)
 	n.tick(time.Second, 0)
 	n.s.SetReportInterval(10 * time.Second)
 	n.tick(time.Second, 0.2)
 	n.tick(time.Second, 0.4)
-	n.owners = map[string][]telemetry.Owner{"GPU-0": {bert}}
+	n.holdings = held(bert)
 	got := n.tick(time.Second, 1)
 	if len(got) != 1 || got[0].End.Sub(got[0].Start) != 2*time.Second {
 		t.Fatalf("batches = %v; want one that ends with anna's last sample", got)
@@ -172,7 +204,7 @@ func TestDeviceThatChangesHandsEndsTheWindow(t *testing.T) {
 
 func TestOneUnansweredQuestionIsForgivenTwoMeanUnknown(t *testing.T) {
 	n := newNode(t)
-	n.owners = map[string][]telemetry.Owner{"GPU-0": {anna}}
+	n.holdings = held(anna)
 	n.tick(time.Second, 0.5)
 	n.noAnswer = errors.New("gone")
 	if got := n.tick(time.Second, 0.5); !got[0].OwnersKnown || len(got[0].Usages) != 1 || len(got[0].Problems) != 1 {
@@ -198,7 +230,7 @@ func TestKubeletThatNeverAnsweredMeansUnknown(t *testing.T) {
 	if got := n.tick(time.Second, 0.5); got[0].OwnersKnown || got[0].Problems[0] != "kubelet: no socket" {
 		t.Errorf("batch = %+v; want owners not known", got[0])
 	}
-	n.noAnswer, n.owners = nil, nil
+	n.noAnswer, n.holdings = nil, nil
 	if got := n.tick(time.Second, 0.5); !got[0].OwnersKnown {
 		t.Errorf("batch = %+v; want owners known: there are none", got[0])
 	}
@@ -248,7 +280,7 @@ func TestProblemIsLoggedWhenItComesAndWhenItIsOver(t *testing.T) {
 func TestRunTicksEachIntervalAndHandsOverTheRestAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t)
-		n.readings = []telemetry.Reading{{Device: telemetry.Device{UUID: "GPU-0"}}}
+		n.samples = []telemetry.Sample{look(nil)}
 		n.s.SetReportInterval(10 * time.Second)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -267,10 +299,10 @@ func TestRunTicksEachIntervalAndHandsOverTheRestAtTheEnd(t *testing.T) {
 
 func TestStatusCountsHoldersAndWhatCouldNotBeAttributed(t *testing.T) {
 	n := newNode(t)
-	n.s.o.Attribute = func([]telemetry.Reading, map[string][]telemetry.Owner) ([]telemetry.Usage, []string) {
-		return nil, []string{"attribution: shared"}
+	n.s.o.Attribute = func([]telemetry.Sample, []telemetry.Holding) Attributed {
+		return Attributed{Problems: []string{"attribution: shared"}}
 	}
-	n.owners = map[string][]telemetry.Owner{"GPU-0": {anna, bert}, "GPU-1": {anna}}
+	n.holdings = append(held(anna, bert), telemetry.Holding{Owner: anna, ID: "GPU-1"})
 	n.problems = []string{"device 1: lost"}
 	n.tick(time.Second, 0.5)
 	if got := n.s.Status(); got.Holders != 2 || got.Problems != 2 || !got.OwnersKnown || got.Ticks != 1 {
@@ -280,15 +312,71 @@ func TestStatusCountsHoldersAndWhatCouldNotBeAttributed(t *testing.T) {
 	if n.s.ReportInterval() != 10*time.Second {
 		t.Errorf("report interval = %v", n.s.ReportInterval())
 	}
-	n.problems = nil
-	n.tick(time.Second, 0.5)
-	if got := n.s.Status(); got.Problems != 1 {
-		t.Errorf("status within a window = %+v; want the attribution problem of the window before", got)
-	}
 	n.noAnswer = errors.New("gone")
 	n.tick(time.Second, 0.5)
 	n.tick(time.Second, 0.5)
 	if got := n.s.Status(); got.Holders != 0 || got.OwnersKnown {
 		t.Errorf("status = %+v; want no holders known", got)
+	}
+}
+
+func TestOwnerThatUsedTheDeviceForAPartOfTheWindowUsedNothingInTheRest(t *testing.T) {
+	n := newNode(t)
+	n.tick(time.Second, 0)
+	n.s.SetReportInterval(4 * time.Second)
+	all := n.s.o.Attribute
+	for i := range 4 {
+		n.s.o.Attribute = func(samples []telemetry.Sample, _ []telemetry.Holding) Attributed {
+			if i == 1 {
+				return all(samples, held(anna)) // by its processes; it holds nothing
+			}
+			return all(samples, nil)
+		}
+		n.tick(time.Second, 0.8)
+	}
+	b := n.batches[0]
+	if d := cmp.Diff(telemetry.Values{telemetry.UtilizationMean: 0.2, telemetry.UtilizationMax: 0.8, telemetry.MemoryUsed: 0}, b.Usages[0].Values); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+	if got := b.Readings[0].Unattributed[telemetry.UtilizationMean]; got < 0.599 || got > 0.601 {
+		t.Errorf("unattributed = %v; want the other 0.6", got)
+	}
+}
+
+func TestEnergyOfOwnersIsCountedFromWhenTheyAreSeenAndAddsUp(t *testing.T) {
+	n := newNode(t)
+	n.holdings = held(anna, bert)
+	draw := func(counter float64) telemetry.Batch {
+		n.samples = []telemetry.Sample{look(telemetry.Values{telemetry.Energy: counter})}
+		return n.tickAsIs(time.Second)[0]
+	}
+	if b := draw(5000); len(b.Usages[0].Values) != 0 || b.Readings[0].Values[telemetry.Energy] != 5000 {
+		t.Errorf("first batch = %+v; want the device's counter, and nothing of the owners", b)
+	}
+	want := 0.0
+	for counter := 5100.0; counter <= 6000; counter += 100 {
+		want += 50
+		b := draw(counter)
+		for _, u := range b.Usages {
+			if got := u.Values[telemetry.Energy]; got != want {
+				t.Fatalf("%v drew %v J; want %v", u.Owner, got, want)
+			}
+		}
+		if got := b.Readings[0].Values[telemetry.Energy]; got != counter {
+			t.Fatalf("device drew %v J; want %v", got, counter)
+		}
+	}
+	if b := draw(10); len(b.Usages[0].Values) != 0 {
+		t.Errorf("after the driver was loaded anew: %+v; want nothing booked", b.Usages[0])
+	}
+	if got := draw(30).Usages[0].Values[telemetry.Energy]; got != want+10 {
+		t.Errorf("anna drew %v J; want %v", got, want+10)
+	}
+	n.holdings = held(anna)
+	for counter := 30.0; counter < 730; counter++ {
+		draw(counter)
+	}
+	if got := len(n.s.ledger.accounts); got != 2 {
+		t.Errorf("%d accounts; want anna's and nobody's", got)
 	}
 }

@@ -56,7 +56,9 @@ type Options struct {
 	Batches                Batches
 	// SetReportInterval is told how often the aggregator wants a batch.
 	SetReportInterval func(time.Duration)
-	Logger            *slog.Logger
+	// SetDraining is told whether the node is being drained; nil is not told.
+	SetDraining func(bool)
+	Logger      *slog.Logger
 }
 
 // Stream is the connection to one aggregator.
@@ -68,6 +70,9 @@ type Stream struct {
 
 // New returns a stream that Run brings up.
 func New(o Options) *Stream {
+	if o.SetDraining == nil {
+		o.SetDraining = func(bool) {}
+	}
 	return &Stream{o: o, refusals: refusalLog{logger: o.Logger}}
 }
 
@@ -207,6 +212,7 @@ func (s *Stream) receive(from incoming, inFlight *flight, answered *bool) error 
 			if ms := m.Ack.GetReportIntervalMilliseconds(); ms > 0 {
 				s.o.SetReportInterval(time.Duration(ms) * time.Millisecond)
 			}
+			s.o.SetDraining(m.Ack.GetNodeDraining())
 		case *telemetrypb.AggregatorMessage_Refusal:
 			if inFlight.refused(m.Refusal.GetSequence()) {
 				s.o.Batches.Refuse(m.Refusal.GetSequence())

@@ -42,6 +42,8 @@ type aggregator struct {
 	store    *storage.Store
 	view     *live.View
 	board    *board
+	// draining says whether a node is being drained; nil without Kubernetes.
+	draining func(node string) bool
 	parts    []part
 	// listeners are open from the start; closing those that are served already does nothing.
 	listeners []net.Listener
@@ -165,6 +167,7 @@ func (a *aggregator) serve(ctx context.Context, certificates identity.Certificat
 			return ingest.Caller(caller), err
 		},
 		ReportInterval: func() time.Duration { return a.options.ReportInterval },
+		Draining:       a.draining,
 	})
 	if err != nil {
 		return err

@@ -62,6 +62,7 @@ func (a *aggregator) withKubernetes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.draining = directory.Draining
 	a.add("directory", directory.Start)
 	a.add("recorder", recorder.Start)
 	evaluator := a.evaluator()

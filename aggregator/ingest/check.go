@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -20,6 +21,11 @@ const (
 	maxWindow = time.Hour
 	// maxNameBytes is the longest name of a Kubernetes object (a DNS subdomain, RFC 1123) and more than any UUID has.
 	maxNameBytes = 253
+	// maxPods and maxWorkload bound what a node may say beyond its GPUs: more pods, and more servers with more metrics, than
+	// any node runs.
+	maxPods, maxWorkload = 4096, 10_000
+	// maxRatio is a hair above 1, for the rounding of a mean.
+	maxRatio = 1 + 1e-9
 )
 
 // check looks at what the wire format allows and the words do not. Both results are empty when the batch is good.
@@ -34,32 +40,74 @@ func check(b telemetry.Batch, now time.Time) (class, reason string) {
 	if !b.OwnersKnown && len(b.Usages) > 0 {
 		return classInvalid, fmt.Sprintf("owners_known is false, yet there are %d usages: there must be none", len(b.Usages))
 	}
-	seen := make(map[string]bool, len(b.Readings))
-	for i, r := range b.Readings {
-		where := fmt.Sprintf("readings[%d]", i)
-		if seen[r.Device.UUID] {
-			return classInvalid, fmt.Sprintf("%s.device.uuid %q is there twice: a device has one reading per batch", where, shorten(r.Device.UUID))
-		}
-		seen[r.Device.UUID] = true
-		if reason := checkNames(where, "device.uuid", r.Device.UUID, "device.model", r.Device.Model); reason != "" {
-			return classInvalid, reason
-		}
-		if reason := checkRatios(where, r.Values); reason != "" {
-			return classInvalid, reason
-		}
-	}
-	for i, u := range b.Usages {
-		where := fmt.Sprintf("usages[%d]", i)
-		reason := checkNames(where, "owner.namespace", u.Owner.Namespace, "owner.pod", u.Owner.Pod,
-			"owner.container", u.Owner.Container, "device_uuid", u.DeviceUUID)
+	for _, reason := range []string{checkReadings(b.Readings), checkUsages(b.Usages), checkPods(b.Pods), checkWorkload(b.Workload)} {
 		if reason != "" {
-			return classInvalid, reason
-		}
-		if reason := checkRatios(where, u.Values); reason != "" {
 			return classInvalid, reason
 		}
 	}
 	return "", ""
+}
+
+func checkReadings(readings []telemetry.Reading) (reason string) {
+	seen := make(map[string]bool, len(readings))
+	for i, r := range readings {
+		where, d := fmt.Sprintf("readings[%d]", i), r.Device
+		if seen[d.UUID] {
+			return fmt.Sprintf("%s.device.uuid %q is there twice: a device has one reading per batch", where, shorten(d.UUID))
+		}
+		seen[d.UUID] = true
+		reason := cmp.Or(
+			checkNames(where, "device.uuid", d.UUID, "device.model", d.Model, "device.pci_bus_id", d.PCIBusID,
+				"device.mig.parent_uuid", d.MIG.ParentUUID, "device.mig.profile", d.MIG.Profile),
+			checkRatios(where, r.Values), checkRatios(where+".unattributed", r.Unattributed))
+		if reason != "" {
+			return reason
+		}
+		if share := d.MIG.Share; !(share >= 0 && share <= maxRatio) { // nor NaN
+			return fmt.Sprintf("%s.device.mig.share is %v: it is a ratio of 0 to 1", where, share)
+		}
+	}
+	return ""
+}
+
+func checkUsages(usages []telemetry.Usage) (reason string) {
+	for i, u := range usages {
+		where := fmt.Sprintf("usages[%d]", i)
+		reason := cmp.Or(
+			checkNames(where, "owner.namespace", u.Owner.Namespace, "owner.pod", u.Owner.Pod, "owner.container", u.Owner.Container,
+				"device_uuid", u.DeviceUUID, "attribution", string(u.Attribution)),
+			checkRatios(where, u.Values))
+		if reason != "" {
+			return reason
+		}
+	}
+	return ""
+}
+
+func checkPods(pods []telemetry.Pod) (reason string) {
+	if len(pods) > maxPods {
+		return fmt.Sprintf("there are %d pods: at most %d are taken", len(pods), maxPods)
+	}
+	for i, p := range pods {
+		reason := checkNames(fmt.Sprintf("pods[%d]", i), "namespace", p.Namespace, "name", p.Name, "uid", p.UID,
+			"controller_kind", p.ControllerKind, "controller_name", p.ControllerName)
+		if reason != "" {
+			return reason
+		}
+	}
+	return ""
+}
+
+func checkWorkload(values []telemetry.WorkloadValue) (reason string) {
+	if len(values) > maxWorkload {
+		return fmt.Sprintf("there are %d workload values: at most %d are taken; let the agent scrape fewer metrics", len(values), maxWorkload)
+	}
+	for i, v := range values {
+		if reason := checkNames(fmt.Sprintf("workload[%d]", i), "namespace", v.Namespace, "pod", v.Pod, "name", v.Name); reason != "" {
+			return reason
+		}
+	}
+	return ""
 }
 
 // checkNames takes pairs of field and value.
@@ -74,10 +122,9 @@ func checkNames(where string, pairs ...string) string {
 }
 
 func checkRatios(where string, values telemetry.Values) string {
-	for _, m := range []telemetry.Metric{telemetry.UtilizationMean, telemetry.UtilizationMax} {
-		// A hair above 1 is rounding of a mean.
-		if v, ok := values[m]; ok && v > 1+1e-9 {
-			return fmt.Sprintf("%s: metric %d is %v: a utilization is a ratio of 0 to 1", where, m, v)
+	for _, d := range telemetry.Catalogue() {
+		if v := values[d.Metric]; d.Metric.IsRatio() && v > maxRatio {
+			return fmt.Sprintf("%s: metric %d is %v: %s is a ratio of 0 to 1", where, d.Metric, v, d.Name)
 		}
 	}
 	return ""

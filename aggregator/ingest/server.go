@@ -69,6 +69,8 @@ type Options struct {
 	TLS *tls.Config
 	// ReportInterval is asked for each acknowledgement; nil means one second.
 	ReportInterval func() time.Duration
+	// Draining reports whether a node is being drained: its agent then gives the driver back once no pod holds a GPU. Nil means none is.
+	Draining func(node string) bool
 	// MaxConnectionAge is how long a connection may last, ±10 %; 0 means 45 minutes.
 	MaxConnectionAge time.Duration
 	// Now is the clock windows are checked against; nil means time.Now.
@@ -97,6 +99,9 @@ func NewServer(o Options) (*Server, error) {
 	}
 	if o.ReportInterval == nil {
 		o.ReportInterval = func() time.Duration { return defaultReportInterval }
+	}
+	if o.Draining == nil {
+		o.Draining = func(string) bool { return false }
 	}
 	if o.MaxConnectionAge == 0 {
 		o.MaxConnectionAge = defaultConnectionAge

@@ -252,7 +252,7 @@ func TestWrongBatchIsRefusedAndTheStreamGoesOn(t *testing.T) {
 		{"no sequence", change(0, func(*telemetrypb.Batch) {}), "refusal 0: sequence is 0"},
 		{"window upside down", change(2, func(b *telemetrypb.Batch) { b.StartUnixMilliseconds = b.EndUnixMilliseconds }), "refusal 2: window is ["},
 		{"not a number", change(3, func(b *telemetrypb.Batch) { b.Readings[0].Values = value(1, math.NaN()) }), "refusal 3: readings[0]: metric 1 is NaN"},
-		{"a ratio of 200 %", change(4, func(b *telemetrypb.Batch) { b.Usages[0].Values = value(1, 2) }), "refusal 4: usages[0]: metric 1 is 2: a utilization is a ratio of 0 to 1"},
+		{"a ratio of 200 %", change(4, func(b *telemetrypb.Batch) { b.Usages[0].Values = value(1, 2) }), "refusal 4: usages[0]: metric 1 is 2: foretide_device_utilization_ratio is a ratio of 0 to 1"},
 		{"no pod", change(5, func(b *telemetrypb.Batch) { b.Usages[0].Owner.Pod = "" }), `refusal 5: usages[0] is of namespace "default", pod ""`},
 		{"far future", batch(6, start.Add(5*time.Minute+time.Second)), "refusal 6: window ends at 2026-03-02T09:05:01Z, 5m1s ahead"},
 		{"a long window", change(7, func(b *telemetrypb.Batch) { b.StartUnixMilliseconds -= 2 * 3600e3 }), "refusal 7: window is 2h0m1s long"},

@@ -158,6 +158,7 @@ func (s *Server) take(ctx context.Context, hello *telemetrypb.Hello, in *telemet
 	return &telemetrypb.AggregatorMessage{Message: &telemetrypb.AggregatorMessage_Ack{Ack: &telemetrypb.Ack{
 		Sequence:                   batch.Sequence,
 		ReportIntervalMilliseconds: uint32(max(0, s.opts.ReportInterval().Milliseconds())),
+		NodeDraining:               s.opts.Draining(batch.Node),
 	}}}, nil
 }
 

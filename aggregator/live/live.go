@@ -132,7 +132,7 @@ func New(o Options) (*View, error) {
 }
 
 // Pod returns the load of a pod, averaged over the view's window. It is false when the pod is not reported, when its data is
-// stale, or when the utilization of any device it holds is not known.
+// stale, or when the utilization of any device it holds is not known or was so too long ago.
 func (v *View) Pod(namespace, name string, now time.Time) (PodLoad, bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
@@ -140,7 +140,7 @@ func (v *View) Pod(namespace, name string, now time.Time) (PodLoad, bool) {
 	if newest == nil {
 		return PodLoad{}, false
 	}
-	return newest.load(v.window)
+	return newest.load(v.window, v.staleAfter)
 }
 
 // PodSince is Pod on one node, averaged over the given window (at most 2 minutes; 0 is the view's own) that ends with the node's
@@ -161,10 +161,10 @@ func (v *View) PodSince(namespace, name, nodeName string, window time.Duration, 
 	if newest == nil || !v.fresh(newest.end, newest.received, now) {
 		return PodLoad{}, false, false
 	}
-	if load, ok = newest.load(min(window, newest.end.Sub(since))); ok {
+	if load, ok = newest.load(min(window, newest.end.Sub(since)), v.staleAfter); ok {
 		return load, true, true
 	}
-	load, ok = newest.load(window)
+	load, ok = newest.load(window, v.staleAfter)
 	return load, false, ok
 }
 
@@ -178,7 +178,7 @@ func (v *View) Pods(now time.Time) []NamespacedPodLoad {
 		if p == nil {
 			continue
 		}
-		if load, ok := p.load(v.window); ok {
+		if load, ok := p.load(v.window, v.staleAfter); ok {
 			out = append(out, NamespacedPodLoad{key.namespace, key.name, p.node, load})
 		}
 	}
@@ -235,12 +235,13 @@ func (v *View) fresh(end, received, now time.Time) bool {
 	return now.Sub(end) <= v.staleAfter && now.Sub(received) <= v.staleAfter
 }
 
-// load sums over the pod's devices; false when a device has no utilization within the window.
-func (p *pod) load(window time.Duration) (PodLoad, bool) {
+// load sums over the pod's devices; false when a device has no utilization within the window, or none that is young enough.
+// While the driver does not tell who of several used a device, batches come and its utilization does not.
+func (p *pod) load(window, staleAfter time.Duration) (PodLoad, bool) {
 	out := PodLoad{GPUs: len(p.devices), At: p.end}
 	for _, d := range p.devices {
 		mean, ok := d.mean(p.end.Add(-window).UnixMilli())
-		if !ok {
+		if !ok || d.newest() < p.end.Add(-staleAfter).UnixMilli() {
 			return PodLoad{}, false
 		}
 		out.BusyGPUs += mean
@@ -249,6 +250,9 @@ func (p *pod) load(window time.Duration) (PodLoad, bool) {
 	}
 	return out, len(p.devices) > 0
 }
+
+// newest is the end of the last point, in Unix milliseconds; there must be one.
+func (d *device) newest() int64 { return d.points[len(d.points)-1].end }
 
 // mean weighs each point by how much of it lies after the given moment.
 func (d *device) mean(after int64) (float64, bool) {

@@ -98,13 +98,70 @@ func TestAPointPartlyInTheWindowCountsForThatPart(t *testing.T) {
 	expectBusy(t, v, "p", at(21), 4.0/5) // (11 s, 15 s] at 1, (20 s, 21 s] at 0, between them nothing known
 }
 
-func TestContainersThatShareADeviceCountItOnce(t *testing.T) {
+func TestPartsThatContainersOfAPodHaveOfADeviceAddUp(t *testing.T) {
 	v := view(t)
-	v.Put(batch("a", at(1), usage("p", "main", "GPU-0", 0.6), usage("p", "side", "GPU-0", 0.6)), at(1))
+	v.Put(batch("a", at(1), usage("p", "main", "GPU-0", 0.6), usage("p", "side", "GPU-0", 0.1), usage("p", "init", "GPU-0", 0)), at(1))
 	got, ok := v.Pod("default", "p", at(1))
-	want := PodLoad{GPUs: 1, BusyGPUs: 0.6, MemoryUsedBytes: 10, MemoryTotalBytes: 80, At: at(1)}
-	if diff := cmp.Diff(want, got); !ok || diff != "" {
+	want := PodLoad{GPUs: 1, BusyGPUs: 0.7, MemoryUsedBytes: 30, MemoryTotalBytes: 80, At: at(1)}
+	if diff := cmp.Diff(want, got, cmpopts.EquateApprox(0, 1e-9)); !ok || diff != "" {
 		t.Errorf("load (-want +got):\n%s", diff)
+	}
+}
+
+func TestPeaksOfContainersDoNotAddUp(t *testing.T) {
+	a := telemetry.Values{telemetry.UtilizationMax: 0.6, telemetry.UtilizationMean: 0.2, telemetry.MemoryTotal: 80}
+	b := telemetry.Values{telemetry.UtilizationMax: 0.9, telemetry.UtilizationMean: 0.3, telemetry.MemoryTotal: 80, telemetry.SMActive: 0.5}
+	want := telemetry.Values{telemetry.UtilizationMax: 0.9, telemetry.UtilizationMean: 0.5, telemetry.MemoryTotal: 80, telemetry.SMActive: 0.5}
+	if diff := cmp.Diff(want, together(together(nil, a), b)); diff != "" {
+		t.Errorf("values (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(want, together(together(nil, b), a)); diff != "" {
+		t.Errorf("values the other way round (-want +got):\n%s", diff)
+	}
+}
+
+// unattributed is a usage of GPU-0, of which it is not known who used it.
+func unattributed(pod, container string) telemetry.Usage {
+	u := usage(pod, container, "GPU-0", 0)
+	u.Attribution = telemetry.AttributionUnknown
+	delete(u.Values, telemetry.UtilizationMean)
+	delete(u.Values, telemetry.MemoryUsed)
+	return u
+}
+
+func TestLoadIsUnknownWhileOneContainersPartIsUnknown(t *testing.T) {
+	v := view(t)
+	v.Put(batch("a", at(1), usage("first", "main", "GPU-0", 0.6), unattributed("first", "side"),
+		unattributed("last", "main"), usage("last", "side", "GPU-0", 0.6), usage("last", "third", "GPU-0", 0.6),
+		unattributed("all", "main"), usage("other", "main", "GPU-1", 0.5)), at(1))
+	for _, pod := range []string{"first", "last", "all"} {
+		expectAbsent(t, v, pod, at(1))
+	}
+	expectBusy(t, v, "other", at(1), 0.5)
+}
+
+func TestLoadIsUnknownOnceUtilizationHasBeenSoForLong(t *testing.T) {
+	v := view(t)
+	v.Put(batch("a", at(1), usage("p", "main", "GPU-0", 0.6)), at(1))
+	for i := 2; i <= 60; i++ { // shared from now on, on a driver that does not tell whose the load is
+		v.Put(batch("a", at(float64(i)), unattributed("p", "main"), unattributed("q", "main")), at(float64(i)))
+		if i == 10 {
+			expectBusy(t, v, "p", at(10), 0.6)
+		}
+	}
+	expectAbsent(t, v, "p", at(60))
+	if got, _, ok := v.PodSince("default", "p", "a", 2*time.Minute, time.Time{}, at(60)); ok {
+		t.Errorf("a minute after it was known last the load is %+v, want absent", got)
+	}
+}
+
+func TestMIGInstanceIsADeviceOfItsOwn(t *testing.T) {
+	v := view(t)
+	v.Put(batch("a", at(1), usage("p", "main", "MIG-1", 0.6), usage("p", "main", "MIG-2", 0.2), usage("q", "main", "MIG-3", 0.5)), at(1))
+	expectBusy(t, v, "p", at(1), 0.8)
+	expectBusy(t, v, "q", at(1), 0.5)
+	if got, _ := v.Pod("default", "p", at(1)); got.GPUs != 2 {
+		t.Errorf("%d devices, want 2", got.GPUs)
 	}
 }
 

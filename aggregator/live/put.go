@@ -50,14 +50,14 @@ func (v *View) drop(n *node, key podName, p *pod) {
 
 // take folds the usages of a batch into the node's pods and returns which pods it lists.
 func (v *View) take(n *node, b telemetry.Batch, now time.Time) map[podName]bool {
-	// Two containers of a pod may hold the same device; each then carries the device's whole reading, which counts once.
+	// Several containers of a pod may use the same device; each has a part of it.
 	usages := make(map[podName]map[string]telemetry.Values, len(b.Usages))
 	for _, u := range b.Usages {
 		key := podName{u.Owner.Namespace, u.Owner.Pod}
 		if usages[key] == nil {
 			usages[key] = make(map[string]telemetry.Values, 1)
 		}
-		usages[key][u.DeviceUUID] = largest(usages[key][u.DeviceUUID], u.Values)
+		usages[key][u.DeviceUUID] = together(usages[key][u.DeviceUUID], u.Values)
 	}
 	listed := make(map[podName]bool, len(usages))
 	for key, devices := range usages {
@@ -84,18 +84,25 @@ func (v *View) take(n *node, b telemetry.Batch, now time.Time) map[podName]bool 
 	return listed
 }
 
-// largest merges two usages of one device: the larger of each value.
-func largest(a, b telemetry.Values) telemetry.Values {
+// together merges what two containers of a pod used of one device. Parts add up, and with one of them unknown so is the sum.
+// Of what has no sum, peaks and what there is, the larger stands.
+func together(a, b telemetry.Values) telemetry.Values {
 	if a == nil {
 		return b
 	}
-	out := make(telemetry.Values, len(b))
-	for m, v := range a {
-		out[m] = v
+	out := make(telemetry.Values, len(a))
+	for m, x := range a {
+		y, both := b[m]
+		switch {
+		case !m.Definition().Split.Sums():
+			out[m] = max(x, y)
+		case both:
+			out[m] = x + y
+		}
 	}
-	for m, v := range b {
-		if known, ok := out[m]; !ok || v > known {
-			out[m] = v
+	for m, y := range b {
+		if _, both := a[m]; !both && !m.Definition().Split.Sums() {
+			out[m] = y
 		}
 	}
 	return out

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -14,12 +17,14 @@ import (
 	"github.com/foretide/foretide/pkg/telemetry"
 )
 
-// AppendBatch writes every value of a batch to the raw tier, stamped with the end of its window. Readings become series named
-// as the catalogue names the metric, with labels node, uuid, gpu and model; usages become the same names with foretide_pod in
-// place of foretide_device and labels node, namespace, pod, container and uuid.
+// AppendBatch writes every value of a batch to the raw tier, stamped with the end of its window, under the names the catalogue
+// gives: readings with the labels node, uuid, gpu and model, of a MIG instance also parent, gpu_instance and profile; what of
+// them is unattributed with node and uuid; usages with node, namespace, pod, container and uuid. What inference servers said keeps
+// the servers' names and has node, namespace and pod.
 //
 // Nil means the batch is in the write-ahead log. A batch sent again is success and changes nothing. A batch too old or too far
-// in the future is a *RefusedError (ErrRefused) and leaves nothing behind; any other error is transient.
+// in the future, or with a name that a server's metric may not have, is a *RefusedError (ErrRefused) and leaves nothing behind;
+// any other error is transient.
 func (s *Store) AppendBatch(ctx context.Context, b telemetry.Batch) error {
 	done, err := s.use()
 	if err != nil {
@@ -32,32 +37,62 @@ func (s *Store) AppendBatch(ctx context.Context, b telemetry.Batch) error {
 	if err := s.checkTime("window end", b.End, s.opts.RawRetention); err != nil {
 		return err
 	}
+	if err := checkWorkload(b.Workload); err != nil {
+		return err
+	}
 	w := writer{db: s.raw, app: s.raw.db.AppenderV2(ctx), window: s.opts.RawOutOfOrderWindow}
 	for _, r := range b.Readings {
-		for _, d := range telemetry.Catalogue() {
-			if v, ok := r.Values[d.Metric]; ok {
-				w.append(deviceLabels(d, b.Node, r.Device), b.End, v)
-			}
-		}
+		w.appendValues(deviceName, labelsOfDevice(b.Node, r.Device), b.End, r.Values)
+		w.appendValues(telemetry.Definition.UnattributedName, labelSet("node", b.Node, "uuid", r.Device.UUID), b.End, r.Unattributed)
 	}
 	for _, u := range b.Usages {
-		for _, d := range telemetry.Catalogue() {
-			if v, ok := u.Values[d.Metric]; ok {
-				w.append(usageLabels(d, b.Node, u), b.End, v)
-			}
-		}
+		w.appendValues(telemetry.Definition.UsageName, labelSet("node", b.Node, "namespace", u.Owner.Namespace, "pod", u.Owner.Pod,
+			"container", u.Owner.Container, "uuid", u.DeviceUUID), b.End, u.Values)
+	}
+	for _, v := range b.Workload {
+		w.append(w.named(v.Name, labelSet("node", b.Node, "namespace", v.Namespace, "pod", v.Pod)), b.End, v.Value)
 	}
 	return w.commit()
 }
 
-func deviceLabels(d telemetry.Definition, node string, device telemetry.Device) labels.Labels {
-	return labels.FromStrings(model.MetricNameLabel, d.Name,
-		"node", node, "uuid", device.UUID, "gpu", fmt.Sprint(device.Index), "model", device.Model)
+func deviceName(d telemetry.Definition) string { return d.Name }
+
+// ownNames is how the names of the project's own series begin.
+const ownNames = "foretide_"
+
+// checkWorkload refuses names under which a server's word would not be found, or would be taken for ours.
+func checkWorkload(values []telemetry.WorkloadValue) error {
+	for i, v := range values {
+		switch {
+		case !model.LegacyValidation.IsValidMetricName(v.Name):
+			return refuse(ClassInvalid, "workload[%d] of pod %s/%s is named %q: a metric's name is letters, digits, _ and :, not beginning with a digit",
+				i, v.Namespace, v.Pod, v.Name)
+		case strings.HasPrefix(v.Name, ownNames):
+			return refuse(ClassInvalid, "workload[%d] of pod %s/%s is named %q: names that begin with %s are not a server's; leave it out of what the agent scrapes",
+				i, v.Namespace, v.Pod, v.Name, ownNames)
+		case !utf8.ValidString(v.Namespace) || !utf8.ValidString(v.Pod):
+			return refuse(ClassInvalid, "workload[%d] %s is of namespace %q, pod %q: both must be UTF-8", i, v.Name, v.Namespace, v.Pod)
+		}
+	}
+	return nil
 }
 
-func usageLabels(d telemetry.Definition, node string, u telemetry.Usage) labels.Labels {
-	return labels.FromStrings(model.MetricNameLabel, strings.Replace(d.Name, "foretide_device", "foretide_pod", 1),
-		"node", node, "namespace", u.Owner.Namespace, "pod", u.Owner.Pod, "container", u.Owner.Container, "uuid", u.DeviceUUID)
+func labelsOfDevice(node string, d telemetry.Device) []labels.Label {
+	pairs := []string{"node", node, "uuid", d.UUID, "gpu", strconv.Itoa(d.Index), "model", d.Model}
+	if d.IsMIG() {
+		pairs = append(pairs, "parent", d.MIG.ParentUUID, "gpu_instance", strconv.Itoa(d.MIG.GPUInstance), "profile", d.MIG.Profile)
+	}
+	return labelSet(pairs...)
+}
+
+// labelSet makes sorted labels of pairs of name and value.
+func labelSet(pairs ...string) []labels.Label {
+	set := make([]labels.Label, 0, len(pairs)/2)
+	for i := 0; i < len(pairs); i += 2 {
+		set = append(set, labels.Label{Name: pairs[i], Value: pairs[i+1]})
+	}
+	slices.SortFunc(set, func(a, b labels.Label) int { return strings.Compare(a.Name, b.Name) })
+	return set
 }
 
 // checkTime refuses what lies beyond the clock of this process in either direction. Without it one node with a clock of 1970
@@ -79,7 +114,34 @@ type writer struct {
 	db     *tier
 	app    storage.AppenderV2
 	window time.Duration
+	labels labels.ScratchBuilder // used again for each series
 	err    error
+}
+
+// appendValues appends what was measured, each under the name it has; a metric whose name is empty has no such series.
+func (w *writer) appendValues(name func(telemetry.Definition) string, set []labels.Label, t time.Time, values telemetry.Values) {
+	if len(values) == 0 {
+		return
+	}
+	for _, d := range telemetry.Catalogue() {
+		v, measured := values[d.Metric]
+		if !measured {
+			continue
+		}
+		if name := name(d); name != "" {
+			w.append(w.named(name, set), t, v)
+		}
+	}
+}
+
+// named adds a name to sorted labels, before which it comes.
+func (w *writer) named(name string, set []labels.Label) labels.Labels {
+	w.labels.Reset()
+	w.labels.Add(model.MetricNameLabel, name)
+	for _, l := range set {
+		w.labels.Add(l.Name, l.Value)
+	}
+	return w.labels.Labels()
 }
 
 func (w *writer) append(series labels.Labels, t time.Time, v float64) {

@@ -99,6 +99,122 @@ func TestBatchBecomesSeriesNamedAsTheCatalogueSays(t *testing.T) {
 	}
 }
 
+func TestEveryPartOfABatchHasItsOwnSeries(t *testing.T) {
+	s := open(t, t.TempDir(), start)
+	b := batch(7, start)
+	b.Readings[0].Unattributed = telemetry.Values{telemetry.UtilizationMean: 0.01, telemetry.Temperature: 40}
+	b.Readings[0].Values[telemetry.Temperature] = 40
+	b.Readings = append(b.Readings, telemetry.Reading{
+		Device: telemetry.Device{UUID: "MIG-1", Index: 3, Model: "H100",
+			MIG: telemetry.MIG{ParentUUID: "GPU-0", GPUInstance: 9, Profile: "1g.10gb"}},
+		Values: telemetry.Values{telemetry.UtilizationMean: 0.5},
+	})
+	b.Usages[0].Values[telemetry.Energy] = 12
+	b.Usages[0].Values[telemetry.Temperature] = 40 // no owner has one
+	b.Workload = []telemetry.WorkloadValue{{Namespace: "default", Pod: "bert-0", Name: "vllm:num_requests_waiting", Value: 3}}
+	if err := s.AppendBatch(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	for metric, want := range map[string]map[string][]Point{
+		"foretide_device_utilization_ratio": {
+			`{__name__="foretide_device_utilization_ratio", gpu="3", model="H100", node="node-a", uuid="GPU-0"}`:                                                      {{start, 0.07}},
+			`{__name__="foretide_device_utilization_ratio", gpu="3", gpu_instance="9", model="H100", node="node-a", parent="GPU-0", profile="1g.10gb", uuid="MIG-1"}`: {{start, 0.5}},
+		},
+		"foretide_unattributed_utilization_ratio": {
+			`{__name__="foretide_unattributed_utilization_ratio", node="node-a", uuid="GPU-0"}`: {{start, 0.01}},
+		},
+		"foretide_pod_energy_joules_total": {
+			`{__name__="foretide_pod_energy_joules_total", container="main", namespace="default", node="node-a", pod="bert-0", uuid="GPU-0"}`: {{start, 12}},
+		},
+		"vllm:num_requests_waiting": {
+			`{__name__="vllm:num_requests_waiting", namespace="default", node="node-a", pod="bert-0"}`: {{start, 3}},
+		},
+		"foretide_pod_temperature_celsius":          {},
+		"foretide_unattributed_temperature_celsius": {},
+	} {
+		if diff := cmp.Diff(want, raw(t, s, metric)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", metric, diff)
+		}
+	}
+}
+
+func TestWordOfAServerThatCouldBeTakenForOursIsRefusedAndLeavesNothing(t *testing.T) {
+	s := open(t, t.TempDir(), start)
+	for want, v := range map[string]telemetry.WorkloadValue{
+		`"foretide_pod_utilization_ratio": names that begin with foretide_`: {Namespace: "a", Pod: "p", Name: "foretide_pod_utilization_ratio"},
+		`"": a metric's name is letters`:                                    {Namespace: "a", Pod: "p"},
+		`"1up": a metric's name is letters`:                                 {Namespace: "a", Pod: "p", Name: "1up"},
+		`"queue length": a metric's name is letters`:                        {Namespace: "a", Pod: "p", Name: "queue length"},
+		`"\xff": a metric's name is letters`:                                {Namespace: "a", Pod: "p", Name: "\xff"},
+		`pod "\xff": both must be UTF-8`:                                    {Namespace: "a", Pod: "\xff", Name: "up"},
+	} {
+		b := batch(1, start)
+		b.Workload = []telemetry.WorkloadValue{{Namespace: "a", Pod: "p", Name: "good"}, v}
+		err := s.AppendBatch(t.Context(), b)
+		var refused *RefusedError
+		if !errors.As(err, &refused) || refused.Class != ClassInvalid || !strings.Contains(refused.Reason, want) || !strings.Contains(refused.Reason, "workload[1]") {
+			t.Errorf("error %v: want a refusal that says …%s…", err, want)
+		}
+	}
+	for _, metric := range []string{"good", "foretide_device_utilization_ratio", "foretide_pod_utilization_ratio"} {
+		if got := raw(t, s, metric); len(got) > 0 {
+			t.Errorf("%s was stored: %v", metric, got)
+		}
+	}
+}
+
+func BenchmarkAppendBatch(b *testing.B) {
+	for _, pods := range []int{8, 64} {
+		b.Run(fmt.Sprintf("gpus=8/pods=%d", pods), func(b *testing.B) {
+			end := start
+			s, err := Open(Options{Dir: b.TempDir(), Now: func() time.Time { return end }})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = s.Close() }()
+			full := crowd(pods)
+			b.ReportAllocs()
+			for b.Loop() {
+				end = end.Add(time.Second)
+				full.Start, full.End = end.Add(-time.Second), end
+				if err := s.AppendBatch(b.Context(), full); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// crowd is a batch of eight GPUs that some pods share, with every value of the catalogue.
+func crowd(pods int) telemetry.Batch {
+	out := telemetry.Batch{Node: "node-a", Session: "s", Sequence: 1, OwnersKnown: true}
+	values := func(has func(telemetry.Definition) bool) telemetry.Values {
+		v := telemetry.Values{}
+		for _, d := range telemetry.Catalogue() {
+			if has(d) {
+				v[d.Metric] = 0.5
+			}
+		}
+		return v
+	}
+	for i := range 8 {
+		out.Readings = append(out.Readings, telemetry.Reading{
+			Device: telemetry.Device{UUID: fmt.Sprintf("GPU-5fd4f087-86f3-7a43-b711-4771313afc5%d", i), Index: i, Model: "NVIDIA H100 80GB HBM3"},
+			Values: values(func(telemetry.Definition) bool { return true }), Unattributed: values(func(d telemetry.Definition) bool { return d.Split.Sums() }),
+		})
+	}
+	for i := range pods {
+		out.Usages = append(out.Usages, telemetry.Usage{
+			Owner:      telemetry.Owner{Namespace: "default", Pod: fmt.Sprintf("bert-intent-detection-7d9fd9df9b-%05d", i), Container: "main"},
+			DeviceUUID: out.Readings[i%8].Device.UUID, Attribution: telemetry.AttributionProcess,
+			Values: values(func(d telemetry.Definition) bool {
+				return d.UsageName() != "" && (pods <= 8 || d.Split != telemetry.SplitSole)
+			}),
+		})
+	}
+	return out
+}
+
 func TestResentAndLateBatchesAreStoredOnce(t *testing.T) {
 	s := open(t, t.TempDir(), start.Add(time.Hour))
 	var want []Point

@@ -32,6 +32,7 @@ type Directory struct {
 	scales      scales
 	pods        cache.SharedIndexInformer
 	replicaSets cache.SharedIndexInformer
+	nodes       cache.SharedIndexInformer
 
 	mu sync.Mutex
 	// read are the selectors of targets that were read: of kinds whose pods belong to something in between, such as a
@@ -57,6 +58,7 @@ func New(opts Options) (*Directory, error) {
 		replicaSets: metadatainformer.NewFilteredMetadataInformer(c.Metadata,
 			schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "replicasets"},
 			metav1.NamespaceAll, 0, cache.Indexers{}, nil).Informer(),
+		nodes: coreinformers.NewNodeInformer(c.Pods, 0, cache.Indexers{}),
 	}
 	if err := d.pods.SetTransform(toRecord(resources)); err != nil {
 		return nil, fmt.Errorf("pod informer: %w", err)
@@ -64,14 +66,18 @@ func New(opts Options) (*Directory, error) {
 	if err := d.replicaSets.SetTransform(ownersOnly); err != nil {
 		return nil, fmt.Errorf("replica set informer: %w", err)
 	}
+	if err := d.nodes.SetTransform(cordonOnly); err != nil {
+		return nil, fmt.Errorf("node informer: %w", err)
+	}
 	return d, nil
 }
 
-// Start follows pods and ReplicaSets until ctx is done. An API server that is away is waited for; what was known before stays.
+// Start follows pods, ReplicaSets and nodes until ctx is done. An API server that is away is waited for; what was known before stays.
 func (d *Directory) Start(ctx context.Context) error {
 	var running sync.WaitGroup
 	running.Go(func() { d.pods.RunWithContext(ctx) })
 	running.Go(func() { d.replicaSets.RunWithContext(ctx) })
+	running.Go(func() { d.nodes.RunWithContext(ctx) })
 	if cache.WaitForCacheSync(ctx.Done(), d.pods.HasSynced, d.replicaSets.HasSynced) {
 		d.log.Info("pods are known", "pods", len(d.pods.GetStore().ListKeys()), "replicasets", len(d.replicaSets.GetStore().ListKeys()))
 	}

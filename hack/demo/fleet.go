@@ -40,7 +40,7 @@ func (f *fleet) scale(want int, now time.Time) {
 	for _, p := range f.pods {
 		// Without Kubernetes nobody says that a pod is not ready yet, so it is shown once it is.
 		if p.serves(now) {
-			holders = append(holders, podresources.Holder{Namespace: namespace, Pod: p.name, Container: "model", DeviceUUIDs: []string{p.device}})
+			holders = append(holders, podresources.Holder{Namespace: namespace, Pod: p.name, Container: "model", DeviceIDs: []string{p.device}})
 		}
 	}
 	f.kubelet.Set(holders)

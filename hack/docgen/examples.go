@@ -24,7 +24,8 @@ func agentMetrics() ([]metric, error) {
 	e, err := agent.New(agent.Options{
 		Interval: func() time.Duration { return time.Hour }, // so long the batch below is the present
 		Self: func() agent.Self {
-			return agent.Self{NVMLState: "ok", NVMLStates: []string{"ok"}, LastTick: time.Now(), Sending: &agent.Sending{}}
+			return agent.Self{NVMLState: "ok", NVMLStates: []string{"ok"}, LastTick: time.Now(),
+				Scraping: &agent.Scraping{Scrapes: map[string]uint64{"ok": 1}}, Sending: &agent.Sending{}}
 		},
 		Registerer: r,
 	})
@@ -35,9 +36,12 @@ func agentMetrics() ([]metric, error) {
 	for _, row := range telemetry.Catalogue() {
 		values[row.Metric] = 1
 	}
+	e.ObserveCall("nvmlDeviceGetSamples", time.Millisecond)
 	e.Put(telemetry.Batch{
-		Readings: []telemetry.Reading{{Device: telemetry.Device{UUID: "GPU-0"}, Values: values}},
-		Usages:   []telemetry.Usage{{Owner: telemetry.Owner{Namespace: "default", Pod: "web-1"}, DeviceUUID: "GPU-0", Values: values}},
+		OwnersKnown: true,
+		Readings:    []telemetry.Reading{{Device: telemetry.Device{UUID: "GPU-0"}, Values: values, Unattributed: values}},
+		Usages:      []telemetry.Usage{{Owner: telemetry.Owner{Namespace: "default", Pod: "web-1"}, DeviceUUID: "GPU-0", Values: values}},
+		Pods:        []telemetry.Pod{{Namespace: "default", Name: "web-1"}},
 	})
 	return r.metrics()
 }

@@ -2,6 +2,7 @@
 // and meaning.
 //
 //	collectors of the rooms + one example of everything → registry → a table for each binary
+//	catalogue → a table of where each reading comes from
 package main
 
 import (
@@ -28,7 +29,8 @@ const agentHead = `
 ## Agent
 
 On every node, port 9400. The names that begin with ` + "`DCGM_`" + ` are those of NVIDIA's dcgm-exporter, with its labels and units;
-` + "`--web.dcgm-names=false`" + ` leaves them out. Besides these there are the Go runtime's (` + "`go_*`" + `) and the process's (` + "`process_*`" + `).
+` + "`--web.dcgm-names=false`" + ` leaves them out. Of a shared GPU they have a line for each container with its part and one without a pod with
+the rest. A scraper that asks for OpenMetrics gets the units too. Besides these there are the Go runtime's (` + "`go_*`" + `) and the process's (` + "`process_*`" + `).
 `
 
 const aggregatorHead = `
@@ -36,6 +38,14 @@ const aggregatorHead = `
 
 Port 8443. Besides these there are the Go runtime's (` + "`go_*`" + `), the process's (` + "`process_*`" + `), the scrape handler's (` + "`promhttp_*`" + `) and
 those of the two stores (` + "`prometheus_tsdb_*`" + `, with the label ` + "`tier`" + `).
+`
+
+const catalogueHead = `
+## Readings
+
+What is read of a GPU and of a MIG instance, and what of it a container has. A name below ` + "`foretide_device_`" + ` is also one below
+` + "`foretide_pod_`" + ` unless the container's part is "none", and below ` + "`foretide_unattributed_`" + ` where the parts add up. The source is
+where NVML has it, best first.
 `
 
 // reference returns the whole document.
@@ -48,5 +58,6 @@ func reference() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("aggregator: %w", err)
 	}
-	return head + agentHead + table(agent) + aggregatorHead + table(aggregator), nil
+	return head + agentHead + table(agent) + aggregatorHead + table(aggregator) +
+		catalogueHead + catalogue(), nil
 }

@@ -31,10 +31,19 @@ func TestEveryMetricOfTheCatalogueIsListed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, row := range telemetry.Catalogue() {
-		for _, name := range []string{row.Name, strings.Replace(row.Name, "foretide_device", "foretide_pod", 1), row.DCGM} {
-			if name != "" && !strings.Contains(text, "| `"+name+"` | gauge |") {
-				t.Errorf("%s is not listed", name)
+		dcgmKind := "gauge"
+		if row.Kind == telemetry.Counter {
+			dcgmKind = "untyped"
+		}
+		for name, kind := range map[string]string{row.Name: string(row.Kind), row.UsageName(): string(row.Kind),
+			row.UnattributedName(): string(row.Kind), row.DCGM: dcgmKind} {
+			if name != "" && !strings.Contains(text, "| `"+name+"` | "+kind+" |") {
+				t.Errorf("%s is not listed as a %s", name, kind)
 			}
+		}
+		source, _, _ := strings.Cut(row.Source, ",")
+		if !strings.Contains(text, "| `"+strings.TrimPrefix(row.Name, "foretide_device_")+"` | "+part(row.Split)+" | `"+source+"`") {
+			t.Errorf("it is not said where %s comes from", row.Name)
 		}
 	}
 }

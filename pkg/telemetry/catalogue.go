@@ -1,68 +1,122 @@
 package telemetry
 
-// Metric is a row of the [Catalogue]. Its number is the wire number: never reuse or renumber one.
-type Metric uint32
+// Catalogue returns every metric, in wire order. The slice is shared: callers must not change it.
+func Catalogue() []Definition { return catalogue[:] }
 
-// The metrics. Utilization is a ratio of the window's time in which at least one kernel ran (0 to 1).
 const (
-	UtilizationMean Metric = 1
-	UtilizationMax  Metric = 2
-	MemoryUsed      Metric = 3
-	MemoryTotal     Metric = 4
+	mebibyte = 1 << 20
+	percent  = 100
 )
 
-// Kind says how a metric's values combine over time.
-type Kind string
-
-// Gauge values stand for a moment or a window.
-const Gauge Kind = "gauge"
-
-// Definition describes one metric.
-type Definition struct {
-	Metric Metric
-	// Name is the Prometheus name of the device's value, base unit as its suffix. The usage of a pod has the same name with
-	// "foretide_device" replaced by "foretide_pod".
-	Name string
-	Unit string
-	Kind Kind
-	Help string
-	// DCGM is the name NVIDIA's dcgm-exporter gives the same reading, empty where there is none; DCGMPerUnit is what one
-	// base unit is in DCGM's unit (1 ratio = 100 %, 1 byte = 1/2^20 MiB).
-	DCGM        string
-	DCGMPerUnit float64
-	// Source is the NVML call it is read from.
-	Source string
-}
-
-const mebibyte = 1 << 20
-
-// Catalogue returns every metric, in wire order.
-func Catalogue() []Definition {
-	return []Definition{
-		{
-			UtilizationMean, "foretide_device_utilization_ratio", "ratio", Gauge,
-			"Share of the window in which at least one kernel ran on the device, mean of the samples.",
-			"DCGM_FI_DEV_GPU_UTIL", 100, "nvmlDeviceGetUtilizationRates",
-		},
-		{
-			UtilizationMax, "foretide_device_utilization_max_ratio", "ratio", Gauge,
-			"Largest sample of the share of time in which at least one kernel ran on the device within the window.",
-			"", 0, "nvmlDeviceGetUtilizationRates",
-		},
-		{
-			MemoryUsed, "foretide_device_memory_used_bytes", "bytes", Gauge,
-			"Device memory allocated by processes, without what the driver reserves for itself, last sample of the window.",
-			"DCGM_FI_DEV_FB_USED", 1.0 / mebibyte, "nvmlDeviceGetMemoryInfo_v2",
-		},
-		{
-			MemoryTotal, "foretide_device_memory_bytes", "bytes", Gauge,
-			"Device memory installed.",
-			"", 0, "nvmlDeviceGetMemoryInfo_v2",
-		},
-	}
-}
-
-// Known reports whether the catalogue has the metric. A newer peer may send ones it has not; they are ignored.
-func (m Metric) Known() bool {
-	return m >= UtilizationMean && m <= MemoryTotal
+// catalogue has row m at index m-1. The DCGM names and units are those of dcgm-exporter's etc/default-counters.csv and
+// DCGM's dcgm_fields.h; the sources are functions and NVML_FI_ fields of nvml.h.
+var catalogue = [...]Definition{
+	{UtilizationMean, "foretide_device_utilization_ratio", "ratio", Gauge, FoldMean, SplitProcess,
+		"Share of the window in which at least one kernel ran on the device.",
+		"DCGM_FI_DEV_GPU_UTIL", percent, "nvmlDeviceGetSamples, nvmlDeviceGetUtilizationRates, nvmlGpmMetricsGet (MIG)"},
+	{UtilizationMax, "foretide_device_utilization_max_ratio", "ratio", Gauge, FoldMax, SplitPeak,
+		"Largest of the driver's samples, within the window, of the share of time in which at least one kernel ran on the device.",
+		"", 0, "nvmlDeviceGetSamples, nvmlDeviceGetUtilizationRates, nvmlGpmMetricsGet (MIG)"},
+	{MemoryUsed, "foretide_device_memory_used_bytes", "bytes", Gauge, FoldLast, SplitProcess,
+		"Device memory allocated by processes, without what the driver reserves for itself, last sample of the window.",
+		"DCGM_FI_DEV_FB_USED", 1.0 / mebibyte, "nvmlDeviceGetMemoryInfo_v2, nvmlDeviceGetMemoryInfo"},
+	{MemoryTotal, "foretide_device_memory_bytes", "bytes", Gauge, FoldLast, SplitCapacity,
+		"Device memory installed.",
+		"DCGM_FI_DEV_FB_TOTAL", 1.0 / mebibyte, "nvmlDeviceGetMemoryInfo_v2, nvmlDeviceGetMemoryInfo"},
+	{MemoryFree, "foretide_device_memory_free_bytes", "bytes", Gauge, FoldLast, SplitNone,
+		"Device memory that can still be allocated, last sample of the window.",
+		"DCGM_FI_DEV_FB_FREE", 1.0 / mebibyte, "nvmlDeviceGetMemoryInfo_v2, nvmlDeviceGetMemoryInfo"},
+	{MemoryReserved, "foretide_device_memory_reserved_bytes", "bytes", Gauge, FoldLast, SplitNone,
+		"Device memory that the driver reserves for itself.",
+		"DCGM_FI_DEV_FB_RESERVED", 1.0 / mebibyte, "nvmlDeviceGetMemoryInfo_v2"},
+	{MemoryBusy, "foretide_device_memory_busy_ratio", "ratio", Gauge, FoldMean, SplitProcess,
+		"Share of the window in which device memory was read or written.",
+		"DCGM_FI_DEV_MEM_COPY_UTIL", percent, "nvmlDeviceGetSamples, nvmlDeviceGetUtilizationRates"},
+	{EncoderBusy, "foretide_device_encoder_busy_ratio", "ratio", Gauge, FoldMean, SplitProcess,
+		"Share of the driver's sampling period in which the video encoder ran.",
+		"DCGM_FI_DEV_ENC_UTIL", percent, "nvmlDeviceGetEncoderUtilization"},
+	{DecoderBusy, "foretide_device_decoder_busy_ratio", "ratio", Gauge, FoldMean, SplitProcess,
+		"Share of the driver's sampling period in which the video decoder ran.",
+		"DCGM_FI_DEV_DEC_UTIL", percent, "nvmlDeviceGetDecoderUtilization"},
+	{SMClock, "foretide_device_sm_clock_hertz", "hertz", Gauge, FoldLast, SplitNone,
+		"Clock of the streaming multiprocessors.",
+		"DCGM_FI_DEV_SM_CLOCK", 1e-6, "nvmlDeviceGetClockInfo"},
+	{MemoryClock, "foretide_device_memory_clock_hertz", "hertz", Gauge, FoldLast, SplitNone,
+		"Clock of the device memory.",
+		"DCGM_FI_DEV_MEM_CLOCK", 1e-6, "nvmlDeviceGetClockInfo"},
+	{Temperature, "foretide_device_temperature_celsius", "celsius", Gauge, FoldLast, SplitNone,
+		"Temperature of the GPU's die.",
+		"DCGM_FI_DEV_GPU_TEMP", 1, "nvmlDeviceGetTemperature"},
+	{MemoryTemperature, "foretide_device_memory_temperature_celsius", "celsius", Gauge, FoldLast, SplitNone,
+		"Temperature of the device memory.",
+		"DCGM_FI_DEV_MEMORY_TEMP", 1, "NVML_FI_DEV_MEMORY_TEMP"},
+	{Power, "foretide_device_power_watts", "watts", Gauge, FoldMean, SplitTime,
+		"Power drawn by the board.",
+		"DCGM_FI_DEV_POWER_USAGE", 1, "nvmlDeviceGetPowerUsage"},
+	{Energy, "foretide_device_energy_joules_total", "joules", Counter, FoldLast, SplitTime,
+		"Energy drawn by the board: of a device since the driver was loaded, of a pod since the agent first saw it there.",
+		"DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", 1000, "NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION"},
+	{PCIeTransmit, "foretide_device_pcie_transmit_bytes_per_second", "bytes_per_second", Gauge, FoldMean, SplitSole,
+		"Bytes sent over PCIe.",
+		"DCGM_FI_PROF_PCIE_TX_BYTES", 1, "NVML_FI_DEV_PCIE_COUNT_TX_BYTES"},
+	{PCIeReceive, "foretide_device_pcie_receive_bytes_per_second", "bytes_per_second", Gauge, FoldMean, SplitSole,
+		"Bytes received over PCIe.",
+		"DCGM_FI_PROF_PCIE_RX_BYTES", 1, "NVML_FI_DEV_PCIE_COUNT_RX_BYTES"},
+	{PCIeReplays, "foretide_device_pcie_replays_total", "replays", Counter, FoldLast, SplitNone,
+		"PCIe packets sent again.",
+		"DCGM_FI_DEV_PCIE_REPLAY_COUNTER", 1, "NVML_FI_DEV_PCIE_REPLAY_COUNTER"},
+	{NVLinkTransmit, "foretide_device_nvlink_transmit_bytes_per_second", "bytes_per_second", Gauge, FoldMean, SplitSole,
+		"Data sent over all NVLinks, without what the protocol adds.",
+		"", 0, "NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX"},
+	{NVLinkReceive, "foretide_device_nvlink_receive_bytes_per_second", "bytes_per_second", Gauge, FoldMean, SplitSole,
+		"Data received over all NVLinks, without what the protocol adds.",
+		"", 0, "NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX"},
+	{ECCVolatileCorrectable, "foretide_device_ecc_volatile_correctable_errors_total", "errors", Counter, FoldLast, SplitNone,
+		"Memory errors corrected since the driver was loaded.",
+		"DCGM_FI_DEV_ECC_SBE_VOL_TOTAL", 1, "NVML_FI_DEV_ECC_SBE_VOL_TOTAL"},
+	{ECCVolatileUncorrectable, "foretide_device_ecc_volatile_uncorrectable_errors_total", "errors", Counter, FoldLast, SplitNone,
+		"Memory errors that could not be corrected, since the driver was loaded.",
+		"DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", 1, "NVML_FI_DEV_ECC_DBE_VOL_TOTAL"},
+	{ECCAggregateCorrectable, "foretide_device_ecc_aggregate_correctable_errors_total", "errors", Counter, FoldLast, SplitNone,
+		"Memory errors corrected over the life of the device.",
+		"DCGM_FI_DEV_ECC_SBE_AGG_TOTAL", 1, "NVML_FI_DEV_ECC_SBE_AGG_TOTAL"},
+	{ECCAggregateUncorrectable, "foretide_device_ecc_aggregate_uncorrectable_errors_total", "errors", Counter, FoldLast, SplitNone,
+		"Memory errors that could not be corrected, over the life of the device.",
+		"DCGM_FI_DEV_ECC_DBE_AGG_TOTAL", 1, "NVML_FI_DEV_ECC_DBE_AGG_TOTAL"},
+	{RemappedCorrectable, "foretide_device_remapped_correctable_rows_total", "rows", Counter, FoldLast, SplitNone,
+		"Memory rows remapped because of errors that could be corrected.",
+		"DCGM_FI_DEV_CORRECTABLE_REMAPPED_ROWS", 1, "NVML_FI_DEV_REMAPPED_COR"},
+	{RemappedUncorrectable, "foretide_device_remapped_uncorrectable_rows_total", "rows", Counter, FoldLast, SplitNone,
+		"Memory rows remapped because of errors that could not be corrected.",
+		"DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS", 1, "NVML_FI_DEV_REMAPPED_UNC"},
+	{RemapPending, "foretide_device_row_remap_pending", "", Gauge, FoldLast, SplitNone,
+		"Whether a row waits for a reset of the GPU to be remapped (1).",
+		"", 0, "NVML_FI_DEV_REMAPPED_PENDING"},
+	{RemapFailed, "foretide_device_row_remap_failed", "", Gauge, FoldLast, SplitNone,
+		"Whether a row could not be remapped (1): the device needs replacing.",
+		"DCGM_FI_DEV_ROW_REMAP_FAILURE", 1, "NVML_FI_DEV_REMAPPED_FAILURE"},
+	{XIDErrors, "foretide_device_xid_errors_total", "errors", Counter, FoldLast, SplitNone,
+		"XID errors the driver reported since the agent began to listen.",
+		"", 0, "nvmlEventSetWait_v2"},
+	{XIDLast, "foretide_device_last_xid", "", Gauge, FoldLast, SplitNone,
+		"Number of the last XID error the driver reported; 0 until the first since the agent began to listen.",
+		"DCGM_FI_DEV_XID_ERRORS", 1, "nvmlEventSetWait_v2"},
+	{ClockEventReasons, "foretide_device_clock_event_reasons", "", Gauge, FoldLast, SplitNone,
+		"Why the clocks are not at their highest, as the sum of NVML's nvmlClocksEventReason bits; 0 when they are.",
+		"DCGM_FI_DEV_CLOCKS_EVENT_REASONS", 1, "nvmlDeviceGetCurrentClocksEventReasons, nvmlDeviceGetCurrentClocksThrottleReasons"},
+	{GraphicsActive, "foretide_device_graphics_active_ratio", "ratio", Gauge, FoldMean, SplitSole,
+		"Share of the time in which the graphics or compute engine was active.",
+		"DCGM_FI_PROF_GR_ENGINE_ACTIVE", 1, "nvmlGpmMetricsGet"},
+	{SMActive, "foretide_device_sm_active_ratio", "ratio", Gauge, FoldMean, SplitSole,
+		"Share of the streaming multiprocessors' cycles in which at least one warp was resident, mean over all of them.",
+		"DCGM_FI_PROF_SM_ACTIVE", 1, "nvmlGpmMetricsGet"},
+	{SMOccupancy, "foretide_device_sm_occupancy_ratio", "ratio", Gauge, FoldMean, SplitSole,
+		"Resident warps as a share of the most that fit.",
+		"DCGM_FI_PROF_SM_OCCUPANCY", 1, "nvmlGpmMetricsGet"},
+	{TensorActive, "foretide_device_tensor_active_ratio", "ratio", Gauge, FoldMean, SplitSole,
+		"Share of the cycles in which a tensor pipe was active.",
+		"DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", 1, "nvmlGpmMetricsGet"},
+	{DRAMActive, "foretide_device_dram_active_ratio", "ratio", Gauge, FoldMean, SplitSole,
+		"Share of the device memory's bandwidth that was used.",
+		"DCGM_FI_PROF_DRAM_ACTIVE", 1, "nvmlGpmMetricsGet"},
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/foretide/foretide/pkg/telemetry/telemetrypb"
 )
 
@@ -23,8 +25,7 @@ func ToProto(b Batch) *telemetrypb.Batch {
 	}
 	for _, r := range b.Readings {
 		out.Readings = append(out.Readings, &telemetrypb.Reading{
-			Device: &telemetrypb.Device{Uuid: r.Device.UUID, Index: uint32(max(0, r.Device.Index)), Model: r.Device.Model},
-			Values: valuesToProto(r.Values),
+			Device: deviceToProto(r.Device), Values: valuesToProto(r.Values), Unattributed: valuesToProto(r.Unattributed),
 		})
 	}
 	for _, u := range b.Usages {
@@ -35,7 +36,44 @@ func ToProto(b Batch) *telemetrypb.Batch {
 			Values:      valuesToProto(u.Values),
 		})
 	}
+	for _, p := range b.Pods {
+		pod := &telemetrypb.Pod{Namespace: p.Namespace, Name: p.Name, Uid: p.UID, ControllerKind: p.ControllerKind, ControllerName: p.ControllerName}
+		if p.Known {
+			pod.Ready = &p.Ready
+		}
+		out.Pods = append(out.Pods, pod)
+	}
+	for _, v := range b.Workload {
+		out.Workload = append(out.Workload, &telemetrypb.WorkloadValue{Namespace: v.Namespace, Pod: v.Pod, Name: v.Name, Value: v.Value})
+	}
 	return out
+}
+
+func deviceToProto(d Device) *telemetrypb.Device {
+	out := &telemetrypb.Device{Uuid: d.UUID, Index: unsigned(d.Index), Model: d.Model, Minor: unsigned(d.Minor), PciBusId: d.PCIBusID}
+	if !d.IsMIG() {
+		return out
+	}
+	out.Mig = &telemetrypb.MIG{ParentUuid: d.MIG.ParentUUID, GpuInstance: unsigned(d.MIG.GPUInstance),
+		ComputeInstance: unsigned(d.MIG.ComputeInstance), Profile: d.MIG.Profile, Share: d.MIG.Share}
+	if d.MIG.Placement >= 0 {
+		out.Mig.Placement = proto.Uint32(unsigned(d.MIG.Placement))
+	}
+	return out
+}
+
+func unsigned(n int) uint32 { return uint32(max(0, n)) }
+
+func deviceFromProto(in *telemetrypb.Device) Device {
+	d := Device{UUID: in.GetUuid(), Index: int(in.GetIndex()), Model: in.GetModel(), Minor: int(in.GetMinor()), PCIBusID: in.GetPciBusId()}
+	if m := in.GetMig(); m != nil {
+		d.MIG = MIG{ParentUUID: m.GetParentUuid(), GPUInstance: int(m.GetGpuInstance()), ComputeInstance: int(m.GetComputeInstance()),
+			Profile: m.GetProfile(), Placement: -1, Share: m.GetShare()}
+		if m.Placement != nil {
+			d.MIG.Placement = int(m.GetPlacement())
+		}
+	}
+	return d
 }
 
 // FromProto converts a wire batch of the given node and session. Metrics this version does not know are left out; anything
@@ -66,8 +104,11 @@ func FromProto(node, session string, in *telemetrypb.Batch) (Batch, error) {
 		if err != nil {
 			return Batch{}, err
 		}
-		d := r.GetDevice()
-		b.Readings = append(b.Readings, Reading{Device{d.GetUuid(), int(d.GetIndex()), d.GetModel()}, values})
+		unattributed, err := valuesFromProto(where+".unattributed", r.GetUnattributed())
+		if err != nil {
+			return Batch{}, err
+		}
+		b.Readings = append(b.Readings, Reading{deviceFromProto(r.GetDevice()), values, unattributed})
 	}
 	for i, u := range in.GetUsages() {
 		where := fmt.Sprintf("usages[%d]", i)
@@ -84,10 +125,37 @@ func FromProto(node, session string, in *telemetrypb.Batch) (Batch, error) {
 			Owner{o.GetNamespace(), o.GetPod(), o.GetContainer()}, u.GetDeviceUuid(), Attribution(u.GetAttribution()), values,
 		})
 	}
+	if err := b.takeExtras(in); err != nil {
+		return Batch{}, err
+	}
 	return b, nil
 }
 
+// takeExtras takes what pods and inference servers say of themselves.
+func (b *Batch) takeExtras(in *telemetrypb.Batch) error {
+	for i, p := range in.GetPods() {
+		if p.GetNamespace() == "" || p.GetName() == "" {
+			return fmt.Errorf("pods[%d] is of namespace %q, name %q: neither may be empty", i, p.GetNamespace(), p.GetName())
+		}
+		b.Pods = append(b.Pods, Pod{Namespace: p.GetNamespace(), Name: p.GetName(), UID: p.GetUid(), ControllerKind: p.GetControllerKind(),
+			ControllerName: p.GetControllerName(), Known: p.Ready != nil, Ready: p.GetReady()})
+	}
+	for i, v := range in.GetWorkload() {
+		if v.GetNamespace() == "" || v.GetPod() == "" || v.GetName() == "" {
+			return fmt.Errorf("workload[%d] is of namespace %q, pod %q, name %q: none may be empty", i, v.GetNamespace(), v.GetPod(), v.GetName())
+		}
+		if math.IsNaN(v.GetValue()) || math.IsInf(v.GetValue(), 0) {
+			return fmt.Errorf("workload[%d]: %s is %v: it must be a finite number", i, v.GetName(), v.GetValue())
+		}
+		b.Workload = append(b.Workload, WorkloadValue{Namespace: v.GetNamespace(), Pod: v.GetPod(), Name: v.GetName(), Value: v.GetValue()})
+	}
+	return nil
+}
+
 func valuesToProto(values Values) []*telemetrypb.Value {
+	if len(values) == 0 {
+		return nil
+	}
 	out := make([]*telemetrypb.Value, 0, len(values))
 	for m, v := range values {
 		out = append(out, &telemetrypb.Value{Metric: uint32(m), Value: v})
@@ -97,6 +165,9 @@ func valuesToProto(values Values) []*telemetrypb.Value {
 }
 
 func valuesFromProto(where string, in []*telemetrypb.Value) (Values, error) {
+	if len(in) == 0 {
+		return nil, nil
+	}
 	out := make(Values, len(in))
 	for _, v := range in {
 		m := Metric(v.GetMetric())

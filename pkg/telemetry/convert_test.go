@@ -16,10 +16,18 @@ func sample() Batch {
 	end := time.UnixMilli(1_767_312_000_000)
 	return Batch{
 		Node: "node-1", Session: "s", Sequence: 7, Start: end.Add(-time.Second), End: end, OwnersKnown: true,
-		Readings: []Reading{{Device{"GPU-1", 3, "NVIDIA H100"}, Values{UtilizationMean: 0.5, MemoryUsed: 1 << 30}}},
+		Readings: []Reading{
+			{Device{UUID: "GPU-1", Index: 3, Model: "NVIDIA H100", Minor: 4, PCIBusID: "00000000:1B:00.0"},
+				Values{UtilizationMean: 0.5, MemoryUsed: 1 << 30, Temperature: 61}, Values{UtilizationMean: 0.1}},
+			{Device{UUID: "MIG-1", MIG: MIG{ParentUUID: "GPU-2", GPUInstance: 9, Profile: "1g.10gb", Placement: 2, Share: 0.125}}, Values{MemoryUsed: 1}, nil},
+			{Device{UUID: "MIG-2", MIG: MIG{ParentUUID: "GPU-2", GPUInstance: 1, ComputeInstance: 1, Placement: -1}}, nil, nil},
+		},
 		Usages: []Usage{{
 			Owner{"default", "bert-0", "model"}, "GPU-1", AttributionExclusive, Values{UtilizationMean: 0.5, MemoryUsed: 1 << 30},
 		}},
+		Pods: []Pod{{Namespace: "default", Name: "bert-0", UID: "u", ControllerKind: "ReplicaSet", ControllerName: "bert", Known: true},
+			{Namespace: "default", Name: "bert-1"}},
+		Workload: []WorkloadValue{{"default", "bert-0", "vllm:num_requests_waiting", 3}},
 		Problems: []string{"device 2: lost"},
 	}
 }
@@ -78,6 +86,10 @@ func TestWrongBatchIsRefusedByFieldAndValue(t *testing.T) {
 		"no pod":        {func(b *telemetrypb.Batch) { b.Usages[0].Owner.Pod = "" }, "usages[0]"},
 		"not a number":  {func(b *telemetrypb.Batch) { b.Usages[0].Values[0].Value = math.NaN() }, "usages[0]: metric 1 is NaN"},
 		"infinite":      {func(b *telemetrypb.Batch) { b.Readings[0].Values[0].Value = math.Inf(1) }, "metric 1 is +Inf"},
+		"unattributed":  {func(b *telemetrypb.Batch) { b.Readings[0].Unattributed[0].Value = -1 }, "readings[0].unattributed: metric 1 is -1"},
+		"pod's name":    {func(b *telemetrypb.Batch) { b.Pods[1].Name = "" }, `pods[1] is of namespace "default", name ""`},
+		"workload's":    {func(b *telemetrypb.Batch) { b.Workload[0].Name = "" }, "workload[0]"},
+		"workload NaN":  {func(b *telemetrypb.Batch) { b.Workload[0].Value = math.NaN() }, "vllm:num_requests_waiting is NaN"},
 		"below nothing": {func(b *telemetrypb.Batch) { b.Readings[0].Values[0].Value = -1 }, "metric 1 is -1"},
 	}
 	for name, c := range cases {
@@ -97,8 +109,18 @@ func TestCatalogueIsInWireOrderAndComplete(t *testing.T) {
 		if int(d.Metric) != i+1 || !d.Metric.Known() {
 			t.Errorf("row %d is metric %d", i, d.Metric)
 		}
-		if !strings.HasPrefix(d.Name, "foretide_device_") || !strings.HasSuffix(d.Name, "_"+d.Unit) || d.Help == "" || d.Source == "" {
+		base := strings.TrimSuffix(d.Name, "_total")
+		if (base != d.Name) != (d.Kind == Counter) {
+			t.Errorf("row %d: %s is a %s", i, d.Name, d.Kind)
+		}
+		if !strings.HasPrefix(d.Name, "foretide_device_") || d.Unit != "" && !strings.HasSuffix(base, "_"+d.Unit) || d.Help == "" || d.Source == "" {
 			t.Errorf("row %d is incomplete or misnamed: %+v", i, d)
+		}
+		if (d.DCGM == "") != (d.DCGMPerUnit == 0) {
+			t.Errorf("row %d: DCGM's %q has the unit %v", i, d.DCGM, d.DCGMPerUnit)
+		}
+		if d.Split.Sums() && d.Fold != FoldMean && d.Metric != MemoryUsed && d.Metric != Energy {
+			t.Errorf("row %d: %s is divided but not folded as a mean", i, d.Name)
 		}
 	}
 	if beyond := Metric(len(Catalogue()) + 1); beyond.Known() {

@@ -3,6 +3,7 @@
 package podresources
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -12,11 +13,19 @@ import (
 	api "k8s.io/kubelet/pkg/apis/podresources/v1"
 )
 
-// Holder is a container that holds devices.
+// Holder is a container that holds devices of one resource, by device plugin or by claim.
 type Holder struct {
 	Namespace, Pod, Container string
-	DeviceUUIDs               []string
+	// Resource is the extended resource; empty is nvidia.com/gpu.
+	Resource string
+	// DeviceIDs are the device plugin's.
+	DeviceIDs []string
+	// Claims are DRA devices.
+	Claims []Claim
 }
+
+// Claim is a device of a DRA driver.
+type Claim struct{ Driver, Pool, Device string }
 
 // Server says who holds what.
 type Server struct {
@@ -24,6 +33,7 @@ type Server struct {
 	grpc    *grpc.Server
 	mu      sync.Mutex
 	holders []Holder
+	err     error
 }
 
 // Serve listens on a unix socket until Stop is called.
@@ -48,19 +58,31 @@ func (s *Server) Set(holders []Holder) {
 	s.holders = holders
 }
 
+// Fail makes every question end with the error; nil answers again.
+func (s *Server) Fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
 // List implements the kubelet's API.
 func (s *Server) List(context.Context, *api.ListPodResourcesRequest) (*api.ListPodResourcesResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := &api.ListPodResourcesResponse{}
+	if s.err != nil {
+		return nil, s.err
+	}
 	for _, h := range s.holders {
-		out.PodResources = append(out.PodResources, &api.PodResources{
-			Name: h.Pod, Namespace: h.Namespace,
-			Containers: []*api.ContainerResources{{
-				Name:    h.Container,
-				Devices: []*api.ContainerDevices{{ResourceName: "nvidia.com/gpu", DeviceIds: h.DeviceUUIDs}},
-			}},
-		})
+		container := &api.ContainerResources{Name: h.Container}
+		if len(h.DeviceIDs) > 0 {
+			container.Devices = []*api.ContainerDevices{{ResourceName: cmp.Or(h.Resource, "nvidia.com/gpu"), DeviceIds: h.DeviceIDs}}
+		}
+		for _, c := range h.Claims {
+			container.DynamicResources = append(container.DynamicResources, &api.DynamicResource{ClaimName: c.Device, ClaimNamespace: h.Namespace,
+				ClaimResources: []*api.ClaimResource{{DriverName: c.Driver, PoolName: c.Pool, DeviceName: c.Device}}})
+		}
+		out.PodResources = append(out.PodResources, &api.PodResources{Name: h.Pod, Namespace: h.Namespace, Containers: []*api.ContainerResources{container}})
 	}
 	return out, nil
 }

@@ -183,6 +183,8 @@ type Batch struct {
 	Readings              []*Reading             `protobuf:"bytes,5,rep,name=readings,proto3" json:"readings,omitempty"`
 	Usages                []*Usage               `protobuf:"bytes,6,rep,name=usages,proto3" json:"usages,omitempty"`
 	Problems              []string               `protobuf:"bytes,7,rep,name=problems,proto3" json:"problems,omitempty"`
+	Pods                  []*Pod                 `protobuf:"bytes,8,rep,name=pods,proto3" json:"pods,omitempty"`
+	Workload              []*WorkloadValue       `protobuf:"bytes,9,rep,name=workload,proto3" json:"workload,omitempty"`
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
 }
@@ -266,11 +268,28 @@ func (x *Batch) GetProblems() []string {
 	return nil
 }
 
+func (x *Batch) GetPods() []*Pod {
+	if x != nil {
+		return x.Pods
+	}
+	return nil
+}
+
+func (x *Batch) GetWorkload() []*WorkloadValue {
+	if x != nil {
+		return x.Workload
+	}
+	return nil
+}
+
 type Device struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Uuid          string                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
 	Index         uint32                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
 	Model         string                 `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"`
+	Minor         uint32                 `protobuf:"varint,4,opt,name=minor,proto3" json:"minor,omitempty"`
+	PciBusId      string                 `protobuf:"bytes,5,opt,name=pci_bus_id,json=pciBusId,proto3" json:"pci_bus_id,omitempty"`
+	Mig           *MIG                   `protobuf:"bytes,6,opt,name=mig,proto3" json:"mig,omitempty"` // absent for a whole GPU
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -326,6 +345,112 @@ func (x *Device) GetModel() string {
 	return ""
 }
 
+func (x *Device) GetMinor() uint32 {
+	if x != nil {
+		return x.Minor
+	}
+	return 0
+}
+
+func (x *Device) GetPciBusId() string {
+	if x != nil {
+		return x.PciBusId
+	}
+	return ""
+}
+
+func (x *Device) GetMig() *MIG {
+	if x != nil {
+		return x.Mig
+	}
+	return nil
+}
+
+// MIG says which part of a GPU a MIG instance is.
+type MIG struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	ParentUuid      string                 `protobuf:"bytes,1,opt,name=parent_uuid,json=parentUuid,proto3" json:"parent_uuid,omitempty"`
+	GpuInstance     uint32                 `protobuf:"varint,2,opt,name=gpu_instance,json=gpuInstance,proto3" json:"gpu_instance,omitempty"`
+	ComputeInstance uint32                 `protobuf:"varint,3,opt,name=compute_instance,json=computeInstance,proto3" json:"compute_instance,omitempty"`
+	Profile         string                 `protobuf:"bytes,4,opt,name=profile,proto3" json:"profile,omitempty"`
+	Placement       *uint32                `protobuf:"varint,5,opt,name=placement,proto3,oneof" json:"placement,omitempty"`
+	Share           float64                `protobuf:"fixed64,6,opt,name=share,proto3" json:"share,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *MIG) Reset() {
+	*x = MIG{}
+	mi := &file_telemetry_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MIG) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MIG) ProtoMessage() {}
+
+func (x *MIG) ProtoReflect() protoreflect.Message {
+	mi := &file_telemetry_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MIG.ProtoReflect.Descriptor instead.
+func (*MIG) Descriptor() ([]byte, []int) {
+	return file_telemetry_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *MIG) GetParentUuid() string {
+	if x != nil {
+		return x.ParentUuid
+	}
+	return ""
+}
+
+func (x *MIG) GetGpuInstance() uint32 {
+	if x != nil {
+		return x.GpuInstance
+	}
+	return 0
+}
+
+func (x *MIG) GetComputeInstance() uint32 {
+	if x != nil {
+		return x.ComputeInstance
+	}
+	return 0
+}
+
+func (x *MIG) GetProfile() string {
+	if x != nil {
+		return x.Profile
+	}
+	return ""
+}
+
+func (x *MIG) GetPlacement() uint32 {
+	if x != nil && x.Placement != nil {
+		return *x.Placement
+	}
+	return 0
+}
+
+func (x *MIG) GetShare() float64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
 // Value is one metric of the catalogue in its base unit. Absent means not measured.
 type Value struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -337,7 +462,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_telemetry_proto_msgTypes[4]
+	mi := &file_telemetry_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -349,7 +474,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_proto_msgTypes[4]
+	mi := &file_telemetry_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -362,7 +487,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_telemetry_proto_rawDescGZIP(), []int{4}
+	return file_telemetry_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Value) GetMetric() uint32 {
@@ -380,16 +505,18 @@ func (x *Value) GetValue() float64 {
 }
 
 type Reading struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Device        *Device                `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
-	Values        []*Value               `protobuf:"bytes,2,rep,name=values,proto3" json:"values,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Device *Device                `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
+	Values []*Value               `protobuf:"bytes,2,rep,name=values,proto3" json:"values,omitempty"`
+	// What no owner used: with the usages of the device it makes up values, for the metrics that can be divided.
+	Unattributed  []*Value `protobuf:"bytes,3,rep,name=unattributed,proto3" json:"unattributed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Reading) Reset() {
 	*x = Reading{}
-	mi := &file_telemetry_proto_msgTypes[5]
+	mi := &file_telemetry_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -401,7 +528,7 @@ func (x *Reading) String() string {
 func (*Reading) ProtoMessage() {}
 
 func (x *Reading) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_proto_msgTypes[5]
+	mi := &file_telemetry_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -414,7 +541,7 @@ func (x *Reading) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reading.ProtoReflect.Descriptor instead.
 func (*Reading) Descriptor() ([]byte, []int) {
-	return file_telemetry_proto_rawDescGZIP(), []int{5}
+	return file_telemetry_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Reading) GetDevice() *Device {
@@ -431,6 +558,13 @@ func (x *Reading) GetValues() []*Value {
 	return nil
 }
 
+func (x *Reading) GetUnattributed() []*Value {
+	if x != nil {
+		return x.Unattributed
+	}
+	return nil
+}
+
 type Owner struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
@@ -442,7 +576,7 @@ type Owner struct {
 
 func (x *Owner) Reset() {
 	*x = Owner{}
-	mi := &file_telemetry_proto_msgTypes[6]
+	mi := &file_telemetry_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -454,7 +588,7 @@ func (x *Owner) String() string {
 func (*Owner) ProtoMessage() {}
 
 func (x *Owner) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_proto_msgTypes[6]
+	mi := &file_telemetry_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -467,7 +601,7 @@ func (x *Owner) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Owner.ProtoReflect.Descriptor instead.
 func (*Owner) Descriptor() ([]byte, []int) {
-	return file_telemetry_proto_rawDescGZIP(), []int{6}
+	return file_telemetry_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Owner) GetNamespace() string {
@@ -503,7 +637,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_telemetry_proto_msgTypes[7]
+	mi := &file_telemetry_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -515,7 +649,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_proto_msgTypes[7]
+	mi := &file_telemetry_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -528,7 +662,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_telemetry_proto_rawDescGZIP(), []int{7}
+	return file_telemetry_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Usage) GetOwner() *Owner {
@@ -559,6 +693,161 @@ func (x *Usage) GetValues() []*Value {
 	return nil
 }
 
+// Pod is what the kubelet says of a pod that has usages.
+type Pod struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Namespace      string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name           string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Uid            string                 `protobuf:"bytes,3,opt,name=uid,proto3" json:"uid,omitempty"`
+	ControllerKind string                 `protobuf:"bytes,4,opt,name=controller_kind,json=controllerKind,proto3" json:"controller_kind,omitempty"`
+	ControllerName string                 `protobuf:"bytes,5,opt,name=controller_name,json=controllerName,proto3" json:"controller_name,omitempty"`
+	// Absent when it is not known.
+	Ready         *bool `protobuf:"varint,6,opt,name=ready,proto3,oneof" json:"ready,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pod) Reset() {
+	*x = Pod{}
+	mi := &file_telemetry_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pod) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pod) ProtoMessage() {}
+
+func (x *Pod) ProtoReflect() protoreflect.Message {
+	mi := &file_telemetry_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pod.ProtoReflect.Descriptor instead.
+func (*Pod) Descriptor() ([]byte, []int) {
+	return file_telemetry_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Pod) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Pod) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Pod) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
+}
+
+func (x *Pod) GetControllerKind() string {
+	if x != nil {
+		return x.ControllerKind
+	}
+	return ""
+}
+
+func (x *Pod) GetControllerName() string {
+	if x != nil {
+		return x.ControllerName
+	}
+	return ""
+}
+
+func (x *Pod) GetReady() bool {
+	if x != nil && x.Ready != nil {
+		return *x.Ready
+	}
+	return false
+}
+
+// WorkloadValue is a metric of an inference server, under the server's own name.
+type WorkloadValue struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Pod           string                 `protobuf:"bytes,2,opt,name=pod,proto3" json:"pod,omitempty"`
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Value         float64                `protobuf:"fixed64,4,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkloadValue) Reset() {
+	*x = WorkloadValue{}
+	mi := &file_telemetry_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkloadValue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkloadValue) ProtoMessage() {}
+
+func (x *WorkloadValue) ProtoReflect() protoreflect.Message {
+	mi := &file_telemetry_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkloadValue.ProtoReflect.Descriptor instead.
+func (*WorkloadValue) Descriptor() ([]byte, []int) {
+	return file_telemetry_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *WorkloadValue) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *WorkloadValue) GetPod() string {
+	if x != nil {
+		return x.Pod
+	}
+	return ""
+}
+
+func (x *WorkloadValue) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *WorkloadValue) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
 type AggregatorMessage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Message:
@@ -572,7 +861,7 @@ type AggregatorMessage struct {
 
 func (x *AggregatorMessage) Reset() {
 	*x = AggregatorMessage{}
-	mi := &file_telemetry_proto_msgTypes[8]
+	mi := &file_telemetry_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -584,7 +873,7 @@ func (x *AggregatorMessage) String() string {
 func (*AggregatorMessage) ProtoMessage() {}
 
 func (x *AggregatorMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_proto_msgTypes[8]
+	mi := &file_telemetry_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -597,7 +886,7 @@ func (x *AggregatorMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AggregatorMessage.ProtoReflect.Descriptor instead.
 func (*AggregatorMessage) Descriptor() ([]byte, []int) {
-	return file_telemetry_proto_rawDescGZIP(), []int{8}
+	return file_telemetry_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AggregatorMessage) GetMessage() isAggregatorMessage_Message {
@@ -646,13 +935,15 @@ type Ack struct {
 	state                      protoimpl.MessageState `protogen:"open.v1"`
 	Sequence                   uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	ReportIntervalMilliseconds uint32                 `protobuf:"varint,2,opt,name=report_interval_milliseconds,json=reportIntervalMilliseconds,proto3" json:"report_interval_milliseconds,omitempty"`
-	unknownFields              protoimpl.UnknownFields
-	sizeCache                  protoimpl.SizeCache
+	// The node is being drained: once no container holds a device the agent gives NVML back, so that the driver can be unloaded.
+	NodeDraining  bool `protobuf:"varint,3,opt,name=node_draining,json=nodeDraining,proto3" json:"node_draining,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_telemetry_proto_msgTypes[9]
+	mi := &file_telemetry_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -664,7 +955,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_proto_msgTypes[9]
+	mi := &file_telemetry_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -677,7 +968,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_telemetry_proto_rawDescGZIP(), []int{9}
+	return file_telemetry_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Ack) GetSequence() uint64 {
@@ -694,6 +985,13 @@ func (x *Ack) GetReportIntervalMilliseconds() uint32 {
 	return 0
 }
 
+func (x *Ack) GetNodeDraining() bool {
+	if x != nil {
+		return x.NodeDraining
+	}
+	return false
+}
+
 // Refusal says that one batch was not taken and will never be; the agent drops it and counts it. The stream goes on.
 type Refusal struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -705,7 +1003,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_telemetry_proto_msgTypes[10]
+	mi := &file_telemetry_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -717,7 +1015,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_proto_msgTypes[10]
+	mi := &file_telemetry_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -730,7 +1028,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_telemetry_proto_rawDescGZIP(), []int{10}
+	return file_telemetry_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Refusal) GetSequence() uint64 {
@@ -760,7 +1058,7 @@ const file_telemetry_proto_rawDesc = "" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x18\n" +
 	"\asession\x18\x03 \x01(\tR\asession\x12#\n" +
-	"\ragent_version\x18\x04 \x01(\tR\fagentVersion\"\xc0\x02\n" +
+	"\ragent_version\x18\x04 \x01(\tR\fagentVersion\"\xb2\x03\n" +
 	"\x05Batch\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x126\n" +
 	"\x17start_unix_milliseconds\x18\x02 \x01(\x03R\x15startUnixMilliseconds\x122\n" +
@@ -768,17 +1066,34 @@ const file_telemetry_proto_rawDesc = "" +
 	"\fowners_known\x18\x04 \x01(\bR\vownersKnown\x12:\n" +
 	"\breadings\x18\x05 \x03(\v2\x1e.foretide.telemetry.v1.ReadingR\breadings\x124\n" +
 	"\x06usages\x18\x06 \x03(\v2\x1c.foretide.telemetry.v1.UsageR\x06usages\x12\x1a\n" +
-	"\bproblems\x18\a \x03(\tR\bproblems\"H\n" +
+	"\bproblems\x18\a \x03(\tR\bproblems\x12.\n" +
+	"\x04pods\x18\b \x03(\v2\x1a.foretide.telemetry.v1.PodR\x04pods\x12@\n" +
+	"\bworkload\x18\t \x03(\v2$.foretide.telemetry.v1.WorkloadValueR\bworkload\"\xaa\x01\n" +
 	"\x06Device\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\x12\x14\n" +
-	"\x05model\x18\x03 \x01(\tR\x05model\"5\n" +
+	"\x05model\x18\x03 \x01(\tR\x05model\x12\x14\n" +
+	"\x05minor\x18\x04 \x01(\rR\x05minor\x12\x1c\n" +
+	"\n" +
+	"pci_bus_id\x18\x05 \x01(\tR\bpciBusId\x12,\n" +
+	"\x03mig\x18\x06 \x01(\v2\x1a.foretide.telemetry.v1.MIGR\x03mig\"\xd5\x01\n" +
+	"\x03MIG\x12\x1f\n" +
+	"\vparent_uuid\x18\x01 \x01(\tR\n" +
+	"parentUuid\x12!\n" +
+	"\fgpu_instance\x18\x02 \x01(\rR\vgpuInstance\x12)\n" +
+	"\x10compute_instance\x18\x03 \x01(\rR\x0fcomputeInstance\x12\x18\n" +
+	"\aprofile\x18\x04 \x01(\tR\aprofile\x12!\n" +
+	"\tplacement\x18\x05 \x01(\rH\x00R\tplacement\x88\x01\x01\x12\x14\n" +
+	"\x05share\x18\x06 \x01(\x01R\x05shareB\f\n" +
+	"\n" +
+	"_placement\"5\n" +
 	"\x05Value\x12\x16\n" +
 	"\x06metric\x18\x01 \x01(\rR\x06metric\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x01R\x05value\"v\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value\"\xb8\x01\n" +
 	"\aReading\x125\n" +
 	"\x06device\x18\x01 \x01(\v2\x1d.foretide.telemetry.v1.DeviceR\x06device\x124\n" +
-	"\x06values\x18\x02 \x03(\v2\x1c.foretide.telemetry.v1.ValueR\x06values\"U\n" +
+	"\x06values\x18\x02 \x03(\v2\x1c.foretide.telemetry.v1.ValueR\x06values\x12@\n" +
+	"\funattributed\x18\x03 \x03(\v2\x1c.foretide.telemetry.v1.ValueR\funattributed\"U\n" +
 	"\x05Owner\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03pod\x18\x02 \x01(\tR\x03pod\x12\x1c\n" +
@@ -788,14 +1103,28 @@ const file_telemetry_proto_rawDesc = "" +
 	"\vdevice_uuid\x18\x02 \x01(\tR\n" +
 	"deviceUuid\x12 \n" +
 	"\vattribution\x18\x03 \x01(\tR\vattribution\x124\n" +
-	"\x06values\x18\x04 \x03(\v2\x1c.foretide.telemetry.v1.ValueR\x06values\"\x8a\x01\n" +
+	"\x06values\x18\x04 \x03(\v2\x1c.foretide.telemetry.v1.ValueR\x06values\"\xc0\x01\n" +
+	"\x03Pod\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
+	"\x03uid\x18\x03 \x01(\tR\x03uid\x12'\n" +
+	"\x0fcontroller_kind\x18\x04 \x01(\tR\x0econtrollerKind\x12'\n" +
+	"\x0fcontroller_name\x18\x05 \x01(\tR\x0econtrollerName\x12\x19\n" +
+	"\x05ready\x18\x06 \x01(\bH\x00R\x05ready\x88\x01\x01B\b\n" +
+	"\x06_ready\"i\n" +
+	"\rWorkloadValue\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
+	"\x03pod\x18\x02 \x01(\tR\x03pod\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x04 \x01(\x01R\x05value\"\x8a\x01\n" +
 	"\x11AggregatorMessage\x12.\n" +
 	"\x03ack\x18\x01 \x01(\v2\x1a.foretide.telemetry.v1.AckH\x00R\x03ack\x12:\n" +
 	"\arefusal\x18\x02 \x01(\v2\x1e.foretide.telemetry.v1.RefusalH\x00R\arefusalB\t\n" +
-	"\amessage\"c\n" +
+	"\amessage\"\x88\x01\n" +
 	"\x03Ack\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12@\n" +
-	"\x1creport_interval_milliseconds\x18\x02 \x01(\rR\x1areportIntervalMilliseconds\"=\n" +
+	"\x1creport_interval_milliseconds\x18\x02 \x01(\rR\x1areportIntervalMilliseconds\x12#\n" +
+	"\rnode_draining\x18\x03 \x01(\bR\fnodeDraining\"=\n" +
 	"\aRefusal\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason2h\n" +
@@ -814,38 +1143,45 @@ func file_telemetry_proto_rawDescGZIP() []byte {
 	return file_telemetry_proto_rawDescData
 }
 
-var file_telemetry_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_telemetry_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_telemetry_proto_goTypes = []any{
 	(*AgentMessage)(nil),      // 0: foretide.telemetry.v1.AgentMessage
 	(*Hello)(nil),             // 1: foretide.telemetry.v1.Hello
 	(*Batch)(nil),             // 2: foretide.telemetry.v1.Batch
 	(*Device)(nil),            // 3: foretide.telemetry.v1.Device
-	(*Value)(nil),             // 4: foretide.telemetry.v1.Value
-	(*Reading)(nil),           // 5: foretide.telemetry.v1.Reading
-	(*Owner)(nil),             // 6: foretide.telemetry.v1.Owner
-	(*Usage)(nil),             // 7: foretide.telemetry.v1.Usage
-	(*AggregatorMessage)(nil), // 8: foretide.telemetry.v1.AggregatorMessage
-	(*Ack)(nil),               // 9: foretide.telemetry.v1.Ack
-	(*Refusal)(nil),           // 10: foretide.telemetry.v1.Refusal
+	(*MIG)(nil),               // 4: foretide.telemetry.v1.MIG
+	(*Value)(nil),             // 5: foretide.telemetry.v1.Value
+	(*Reading)(nil),           // 6: foretide.telemetry.v1.Reading
+	(*Owner)(nil),             // 7: foretide.telemetry.v1.Owner
+	(*Usage)(nil),             // 8: foretide.telemetry.v1.Usage
+	(*Pod)(nil),               // 9: foretide.telemetry.v1.Pod
+	(*WorkloadValue)(nil),     // 10: foretide.telemetry.v1.WorkloadValue
+	(*AggregatorMessage)(nil), // 11: foretide.telemetry.v1.AggregatorMessage
+	(*Ack)(nil),               // 12: foretide.telemetry.v1.Ack
+	(*Refusal)(nil),           // 13: foretide.telemetry.v1.Refusal
 }
 var file_telemetry_proto_depIdxs = []int32{
 	1,  // 0: foretide.telemetry.v1.AgentMessage.hello:type_name -> foretide.telemetry.v1.Hello
 	2,  // 1: foretide.telemetry.v1.AgentMessage.batch:type_name -> foretide.telemetry.v1.Batch
-	5,  // 2: foretide.telemetry.v1.Batch.readings:type_name -> foretide.telemetry.v1.Reading
-	7,  // 3: foretide.telemetry.v1.Batch.usages:type_name -> foretide.telemetry.v1.Usage
-	3,  // 4: foretide.telemetry.v1.Reading.device:type_name -> foretide.telemetry.v1.Device
-	4,  // 5: foretide.telemetry.v1.Reading.values:type_name -> foretide.telemetry.v1.Value
-	6,  // 6: foretide.telemetry.v1.Usage.owner:type_name -> foretide.telemetry.v1.Owner
-	4,  // 7: foretide.telemetry.v1.Usage.values:type_name -> foretide.telemetry.v1.Value
-	9,  // 8: foretide.telemetry.v1.AggregatorMessage.ack:type_name -> foretide.telemetry.v1.Ack
-	10, // 9: foretide.telemetry.v1.AggregatorMessage.refusal:type_name -> foretide.telemetry.v1.Refusal
-	0,  // 10: foretide.telemetry.v1.Telemetry.Stream:input_type -> foretide.telemetry.v1.AgentMessage
-	8,  // 11: foretide.telemetry.v1.Telemetry.Stream:output_type -> foretide.telemetry.v1.AggregatorMessage
-	11, // [11:12] is the sub-list for method output_type
-	10, // [10:11] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	6,  // 2: foretide.telemetry.v1.Batch.readings:type_name -> foretide.telemetry.v1.Reading
+	8,  // 3: foretide.telemetry.v1.Batch.usages:type_name -> foretide.telemetry.v1.Usage
+	9,  // 4: foretide.telemetry.v1.Batch.pods:type_name -> foretide.telemetry.v1.Pod
+	10, // 5: foretide.telemetry.v1.Batch.workload:type_name -> foretide.telemetry.v1.WorkloadValue
+	4,  // 6: foretide.telemetry.v1.Device.mig:type_name -> foretide.telemetry.v1.MIG
+	3,  // 7: foretide.telemetry.v1.Reading.device:type_name -> foretide.telemetry.v1.Device
+	5,  // 8: foretide.telemetry.v1.Reading.values:type_name -> foretide.telemetry.v1.Value
+	5,  // 9: foretide.telemetry.v1.Reading.unattributed:type_name -> foretide.telemetry.v1.Value
+	7,  // 10: foretide.telemetry.v1.Usage.owner:type_name -> foretide.telemetry.v1.Owner
+	5,  // 11: foretide.telemetry.v1.Usage.values:type_name -> foretide.telemetry.v1.Value
+	12, // 12: foretide.telemetry.v1.AggregatorMessage.ack:type_name -> foretide.telemetry.v1.Ack
+	13, // 13: foretide.telemetry.v1.AggregatorMessage.refusal:type_name -> foretide.telemetry.v1.Refusal
+	0,  // 14: foretide.telemetry.v1.Telemetry.Stream:input_type -> foretide.telemetry.v1.AgentMessage
+	11, // 15: foretide.telemetry.v1.Telemetry.Stream:output_type -> foretide.telemetry.v1.AggregatorMessage
+	15, // [15:16] is the sub-list for method output_type
+	14, // [14:15] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_telemetry_proto_init() }
@@ -857,7 +1193,9 @@ func file_telemetry_proto_init() {
 		(*AgentMessage_Hello)(nil),
 		(*AgentMessage_Batch)(nil),
 	}
-	file_telemetry_proto_msgTypes[8].OneofWrappers = []any{
+	file_telemetry_proto_msgTypes[4].OneofWrappers = []any{}
+	file_telemetry_proto_msgTypes[9].OneofWrappers = []any{}
+	file_telemetry_proto_msgTypes[11].OneofWrappers = []any{
 		(*AggregatorMessage_Ack)(nil),
 		(*AggregatorMessage_Refusal)(nil),
 	}
@@ -867,7 +1205,7 @@ func file_telemetry_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_telemetry_proto_rawDesc), len(file_telemetry_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

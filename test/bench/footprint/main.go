@@ -1,36 +1,37 @@
-// Command footprint measures what the shipped agent costs: 8 scripted GPUs read each second through the real go-nvml, each held by a
-// pod, streamed to the shipped aggregator. Figures come last, one a line.
+// Command footprint measures what the shipped agent costs and how right and how quick it is: 8 scripted GPUs read each second
+// through the real go-nvml, shared by 64 pods or divided into 56 MIG instances, streamed over TLS. Figures come last, one a line.
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
+	"github.com/foretide/foretide/pkg/telemetry"
+	"github.com/foretide/foretide/pkg/telemetry/telemetrypb"
 	"github.com/foretide/foretide/test/fakenvml"
+	"github.com/foretide/foretide/test/node"
 	"github.com/foretide/foretide/test/podresources"
 )
 
 const (
 	gpus    = 8
-	ingest  = "127.0.0.1:19500"
-	metrics = "127.0.0.1:19400"
-	web     = "127.0.0.1:18443"
-	health  = "127.0.0.1:18081"
-	// clockTick is USER_HZ: /proc/<pid>/stat counts CPU time in 1/100 s on Linux (proc(5)).
-	clockTick = 100
+	sharers = 8 // pods on each GPU, or MIG instances and one
+	library = "test/fakenvml/build/" + fakenvml.LibraryName
 )
 
 func main() {
-	length := flag.Duration("for", 60*time.Second, "how long to measure")
+	length := flag.Duration("for", 60*time.Second, "how long to measure each scene")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -41,136 +42,221 @@ func main() {
 }
 
 func run(ctx context.Context, length time.Duration) error {
-	dir, err := os.MkdirTemp("", "foretide-bench-")
+	shared, err := measure(ctx, length, timeSliced)
 	if err != nil {
-		return err
+		return fmt.Errorf("64 pods sharing: %w", err)
 	}
-	defer os.RemoveAll(dir)
-	path := func(name string) string { return filepath.Join(dir, name) }
-	if err := os.WriteFile(path("token"), []byte("bench-token-of-this-run"), 0o600); err != nil {
-		return err
-	}
-	scenario := fakenvml.Default(gpus)
-	kubelet, err := podresources.Serve(path("kubelet.sock"))
+	mig, err := measure(ctx, length, partitioned)
 	if err != nil {
-		return err
+		return fmt.Errorf("56 MIG instances: %w", err)
 	}
-	defer kubelet.Stop()
-	var holders []podresources.Holder
-	for i, d := range scenario.Devices {
-		holders = append(holders, podresources.Holder{Namespace: "default", Pod: fmt.Sprint("pod-", i), Container: "model", DeviceUUIDs: []string{d.UUID}})
-	}
-	kubelet.Set(holders)
-	if err := scenario.Write(path("scenario.ini")); err != nil {
-		return err
-	}
-	aggregator, err := start(dir, "aggregator", "serve", "--kubernetes.enabled=false", "--policies.path=deploy/examples/fib-gpu.yaml", "--storage.path="+path("store"),
-		"--ingest.listen-address="+ingest, "--ingest.token-file="+path("token"), "--web.listen-address="+web, "--health.listen-address="+health)
-	if err != nil {
-		return err
-	}
-	defer end(aggregator)
-	agent, err := start(dir, "agent", "--node-name=bench", "--nvml.library-path=test/fakenvml/build/libnvidia-ml.so.1",
-		"--kubelet.socket-path="+path("kubelet.sock"), "--web.listen-address="+metrics, "--aggregator.address="+ingest,
-		"--aggregator.ca-file="+path("store/tls/ca.crt"), "--aggregator.token-file="+path("token"))
-	if err != nil {
-		return err
-	}
-	defer end(agent)
-
-	begin, load := time.Now(), 0
-	ticker := time.NewTicker(time.Second)
-	defer ticker.Stop()
-	var peak float64
-	for time.Since(begin) < length {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-ticker.C:
-		}
-		load = (load + 7) % 101
-		for i := range scenario.Devices {
-			scenario.Devices[i].UtilizationGPUPercent = load
-		}
-		if err := scenario.Write(path("scenario.ini")); err != nil {
-			return err
-		}
-		rss, err := residentMiB(agent.Process.Pid)
-		if err != nil {
-			return logged(dir, err)
-		}
-		peak = max(peak, rss)
-	}
-	rss, err := residentMiB(agent.Process.Pid)
-	if err != nil {
-		return logged(dir, err)
-	}
-	cpu, err := cpuSeconds(agent.Process.Pid)
-	if err != nil {
-		return logged(dir, err)
-	}
-	out, err := exec.CommandContext(ctx, "bin/aggregator", "inspect", "--storage.path="+path("store"), "--series=foretide_pod_utilization_ratio").Output()
-	if err != nil {
-		return logged(dir, fmt.Errorf("inspect what the aggregator received: %w", err))
-	}
-	if !strings.Contains(string(out), fmt.Sprintf("raw: %d series", gpus)) {
-		return logged(dir, fmt.Errorf("the aggregator did not receive %d pods:\n%s", gpus, out))
-	}
-	fmt.Printf("measured for %v: agent with %d GPUs, each read once a second and held by a pod, streaming\n", length, gpus)
-	fmt.Printf("BENCH agent_rss_8gpu %.1f MiB\nBENCH agent_rss_8gpu_peak %.1f MiB\nBENCH agent_cpu_8gpu %.2f %%core\n", rss, peak, 100*cpu/length.Seconds())
+	fmt.Printf("measured for %v each: an agent with %d GPUs, read once a second, streaming; a step of load each 3 s, %d in all\n", length, gpus, len(shared.delays))
+	fmt.Printf("BENCH agent_rss_8gpu_64pods %.1f MiB\nBENCH agent_rss_8gpu_mig56 %.1f MiB\nBENCH agent_cpu_8gpu_64pods %.2f %%core\n", shared.rss, mig.rss, shared.cpu)
+	fmt.Printf("BENCH agent_cpu_8gpu_mig56 %.2f %%core\nBENCH agent_step_to_batch_p99 %.2f s\nBENCH attribution_error_max %.2f pp\n",
+		mig.cpu, percentile(shared.delays, 0.99).Seconds(), shared.worst)
 	return nil
 }
 
-func start(dir, name string, args ...string) (*exec.Cmd, error) {
-	log, err := os.Create(filepath.Join(dir, name+".log"))
+// figures of one scene.
+type figures struct {
+	rss    float64 // MiB at the end
+	cpu    float64 // per cent of a core
+	delays []time.Duration
+	worst  float64 // percentage points
+}
+
+// scene prepares a node, and changes the load at step k; it returns what utilization each pod then has.
+type scene func(n *node.Node) (step func(k int) map[string]float64, err error)
+
+func measure(ctx context.Context, length time.Duration, prepare scene) (figures, error) {
+	dir, err := os.MkdirTemp("", "foretide-bench-")
 	if err != nil {
-		return nil, err
+		return figures{}, err
 	}
-	cmd := exec.Command("bin/"+name, args...)
-	cmd.Env = append(os.Environ(), "FAKENVML_SCENARIO="+filepath.Join(dir, "scenario.ini"))
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	return cmd, cmd.Start()
-}
-
-func end(cmd *exec.Cmd) {
-	_ = cmd.Process.Signal(syscall.SIGTERM)
-	_ = cmd.Wait()
-}
-
-func logged(dir string, err error) error {
-	for _, name := range []string{"agent", "aggregator"} {
-		text, _ := os.ReadFile(filepath.Join(dir, name+".log"))
-		fmt.Fprintf(os.Stderr, "--- %s\n%s", name, text)
-	}
-	return err
-}
-
-func residentMiB(pid int) (float64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	defer os.RemoveAll(dir)
+	w := &watch{}
+	n, err := node.New(dir, library, w.take)
 	if err != nil {
-		return 0, err
+		return figures{}, err
 	}
-	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kib, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
-			return kib / 1024, err
+	step, err := prepare(n)
+	if err != nil {
+		return figures{}, err
+	}
+	if err := errors.Join(n.Play(), n.Start(cmp.Or(os.Getenv("AGENT"), "bin/agent"))); err != nil {
+		return figures{}, err
+	}
+	f, err := follow(ctx, length, n, w, step)
+	if err != nil {
+		fmt.Fprint(os.Stderr, n.Log())
+	}
+	return f, errors.Join(err, n.Stop())
+}
+
+func follow(ctx context.Context, length time.Duration, n *node.Node, w *watch, step func(int) map[string]float64) (figures, error) {
+	var f figures
+	began := time.Now()
+	// Steps at odd times, so that they fall anywhere between two samples.
+	const every = 2*time.Second + 937*time.Millisecond
+	for k := 0; time.Since(began) < length; k++ {
+		want := step(k)
+		w.expect(want)
+		if err := n.Play(); err != nil {
+			return f, err
+		}
+		select {
+		case <-ctx.Done():
+			return f, ctx.Err()
+		case <-time.After(every):
+		}
+		if k > 0 { // the first step is the agent's start
+			delay, worst, err := w.result()
+			if err != nil {
+				return f, fmt.Errorf("step %d: %w", k, err)
+			}
+			f.delays, f.worst = append(f.delays, delay), max(f.worst, worst)
 		}
 	}
-	return 0, fmt.Errorf("process %d has no VmRSS: it has ended", pid)
+	cpu, err := n.CPUSeconds()
+	if err != nil {
+		return f, err
+	}
+	f.cpu = 100 * cpu / time.Since(began).Seconds()
+	f.rss, err = n.ResidentMiB()
+	return f, err
 }
 
-func cpuSeconds(pid int) (float64, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
+// watch compares what the batches say with what the pods really do.
+type watch struct {
+	mu      sync.Mutex
+	want    map[string]float64 // utilization by pod
+	since   time.Time
+	changed time.Duration // until the first batch that shows the change; 0 until then
+	latest  map[string]float64
+	before  map[string]float64
+}
+
+func (w *watch) expect(want map[string]float64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.before, w.want, w.since, w.changed = w.want, want, time.Now(), 0
+}
+
+func (w *watch) take(b telemetry.Batch) *telemetrypb.Ack {
+	got := make(map[string]float64, len(b.Usages))
+	for _, u := range b.Usages {
+		if v, ok := u.Values[telemetry.UtilizationMean]; ok {
+			got[u.Owner.Pod] = v
+		}
 	}
-	// Fields after the command in parentheses: utime and stime are the 12th and 13th (proc(5)).
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	user, err := strconv.ParseFloat(fields[11], 64)
-	if err != nil {
-		return 0, err
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.latest = got
+	if w.changed == 0 && w.shows(got) {
+		w.changed = time.Since(w.since)
 	}
-	system, err := strconv.ParseFloat(fields[12], 64)
-	return (user + system) / clockTick, err
+	return nil
+}
+
+// shows reports whether a pod whose load changed is no longer where it was: the window in which it changed is a mean of both.
+func (w *watch) shows(got map[string]float64) bool {
+	for pod, v := range w.want {
+		if was, known := w.before[pod]; known && math.Abs(v-was) > 0.05 && math.Abs(got[pod]-was) > 0.01 {
+			return true
+		}
+	}
+	return false
+}
+
+// result returns how long the change took to be seen, and how far the latest batch is from the truth, in percentage points.
+func (w *watch) result() (time.Duration, float64, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.changed == 0 {
+		return 0, 0, fmt.Errorf("no batch shows the change: %d pods in the latest one", len(w.latest))
+	}
+	worst := 0.0
+	for pod, v := range w.want {
+		got, known := w.latest[pod]
+		if !known {
+			return 0, 0, fmt.Errorf("pod %s is not in the batch", pod)
+		}
+		worst = max(worst, 100*math.Abs(got-v))
+	}
+	return w.changed, worst, nil
+}
+
+// timeSliced has each GPU shared by 8 pods with a process each, of different shares that change.
+func timeSliced(n *node.Node) (func(int) map[string]float64, error) {
+	var err error
+	if n.Scenario, err = fakenvml.Profile("h100", gpus); err != nil {
+		return nil, err
+	}
+	var holders []podresources.Holder
+	for g, d := range n.Scenario.Devices {
+		for i := range sharers {
+			pod, pid := fmt.Sprintf("pod-%d-%d", g, i), 10_000+100*g+i
+			holders = append(holders, podresources.Holder{Namespace: "default", Pod: pod, Container: "model", DeviceIDs: []string{fmt.Sprintf("%s::%d", d.UUID, i)}})
+			uid, id := fmt.Sprintf("5fd4f087-86f3-7a43-b711-%012d", pid), fmt.Sprintf("%064x", pid)
+			cgroup := fmt.Sprintf("0::/../../kubepods-besteffort-pod%s.slice/cri-containerd-%s.scope\n", strings.ReplaceAll(uid, "-", "_"), id)
+			if err := errors.Join(n.Process(pid, cgroup), n.Logs("default", pod, uid, "model", id)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	n.Kubelet.Set(holders)
+	return func(k int) map[string]float64 {
+		want := map[string]float64{}
+		for g := range n.Scenario.Devices {
+			d := &n.Scenario.Devices[g]
+			d.Processes, d.UtilizationGPUPercent = nil, 0
+			for i := range sharers {
+				share := (3*k + 5*g + 2*i) % 13 // at most 96 together
+				d.Processes = append(d.Processes, fakenvml.Process{PID: 10_000 + 100*g + i, UsedBytes: uint64(1+i) << 28, SMPercent: share})
+				d.UtilizationGPUPercent += share
+				want[fmt.Sprintf("pod-%d-%d", g, i)] = float64(share) / 100
+			}
+		}
+		return want
+	}, nil
+}
+
+// partitioned has each GPU divided into 7 MIG instances, each held by a pod.
+func partitioned(n *node.Node) (func(int) map[string]float64, error) {
+	var err error
+	if n.Scenario, err = fakenvml.Profile("h100", gpus); err != nil {
+		return nil, err
+	}
+	var holders []podresources.Holder
+	for g := range n.Scenario.Devices {
+		d, err := fakenvml.WithMIG(n.Scenario.Devices[g], slices.Repeat([]string{"1g.10gb"}, 7)...)
+		if err != nil {
+			return nil, err
+		}
+		n.Scenario.Devices[g] = d
+		for i, part := range n.Scenario.Devices[g].MIGInstances {
+			holders = append(holders, podresources.Holder{Namespace: "default", Pod: fmt.Sprintf("pod-%d-%d", g, i), Container: "model",
+				Resource: "nvidia.com/mig-1g.10gb", DeviceIDs: []string{part.UUID}})
+		}
+	}
+	n.Kubelet.Set(holders)
+	return func(k int) map[string]float64 {
+		want := map[string]float64{}
+		for g := range n.Scenario.Devices {
+			for i := range n.Scenario.Devices[g].MIGInstances {
+				busy := float64((31*k+7*g+13*i)%101) / 100
+				n.Scenario.Devices[g].MIGInstances[i].GPM = map[int]float64{1: 100 * busy, 2: 90 * busy, 3: 40 * busy, 5: 50 * busy, 10: 30 * busy}
+				want[fmt.Sprintf("pod-%d-%d", g, i)] = busy
+			}
+		}
+		return want
+	}, nil
+}
+
+func percentile(of []time.Duration, p float64) time.Duration {
+	if len(of) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(of))
+	return sorted[min(len(sorted)-1, int(math.Ceil(p*float64(len(sorted))))-1)]
 }
