@@ -57,7 +57,7 @@ func clockEventReasons() family {
 		return putReasons(values, reasons, ret)
 	})
 	older := simple("nvmlDeviceGetCurrentClocksThrottleReasons", func(d nvml.Device, values telemetry.Values) nvml.Return {
-		reasons, ret := d.GetCurrentClocksThrottleReasons() //nolint:staticcheck // the only name that old drivers have
+		reasons, ret := d.GetCurrentClocksThrottleReasons() // the only name that old drivers have
 		return putReasons(values, reasons, ret)
 	})
 	return family{calls: append(current.calls, older.calls...)}

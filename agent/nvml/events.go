@@ -18,15 +18,11 @@ const (
 
 var eventFunctions = []string{"nvmlEventSetCreate", "nvmlEventSetFree", "nvmlDeviceRegisterEvents", "nvmlEventSetWait"}
 
-// listener counts the XID errors that the driver reports. Those from before it listened are lost (nvml.h, nvmlEventSetWait).
-type listener struct {
-	lib  *library
-	set  nvml.EventSet
-	stop chan struct{}
-	done chan struct{}
-
-	mu   sync.Mutex
-	xids map[string]xids // by UUID of the GPUs listened to
+// xidLog remembers the XID errors that were heard of, by the UUID of the GPU: longer than a listener lasts, for NVML is initialized anew
+// after just the errors that matter most.
+type xidLog struct {
+	mu    sync.Mutex
+	heard map[string]xids
 }
 
 type xids struct {
@@ -34,8 +30,45 @@ type xids struct {
 	last   uint64
 }
 
+func (l *xidLog) begin(uuid string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, known := l.heard[uuid]; !known {
+		l.heard[uuid] = xids{}
+	}
+}
+
+func (l *xidLog) add(uuid string, code uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.heard[uuid] = xids{l.heard[uuid].errors + 1, code}
+}
+
+func (l *xidLog) of(uuid string) (xids, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	x, known := l.heard[uuid]
+	return x, known
+}
+
+// put adds what was heard of a GPU to its values.
+func (l *xidLog) put(uuid string, values telemetry.Values) {
+	if x, known := l.of(uuid); known {
+		values[telemetry.XIDErrors], values[telemetry.XIDLast] = float64(x.errors), float64(x.last)
+	}
+}
+
+// listener waits for XID errors. Those from before it listened are lost (nvml.h, nvmlEventSetWait).
+type listener struct {
+	set     nvml.EventSet
+	log     *xidLog
+	stop    chan struct{}
+	stopped bool
+	done    chan struct{}
+}
+
 // listen begins to listen to the GPUs of the given handles. It returns nil where the library or none of the devices can.
-func listen(lib *library, handles map[string]nvml.Device) *listener {
+func listen(lib *library, log *xidLog, handles map[string]nvml.Device) *listener {
 	if !lib.has(eventFunctions...) {
 		return nil
 	}
@@ -43,16 +76,18 @@ func listen(lib *library, handles map[string]nvml.Device) *listener {
 	if ret != nvml.SUCCESS {
 		return nil
 	}
-	l := &listener{lib: lib, set: set, stop: make(chan struct{}), done: make(chan struct{}), xids: map[string]xids{}}
+	registered := 0
 	for uuid, handle := range handles {
 		if handle.RegisterEvents(nvml.EventTypeXidCriticalError, set) == nvml.SUCCESS {
-			l.xids[uuid] = xids{}
+			log.begin(uuid)
+			registered++
 		}
 	}
-	if len(l.xids) == 0 {
+	if registered == 0 {
 		_ = set.Free()
 		return nil
 	}
+	l := &listener{set: set, log: log, stop: make(chan struct{}), done: make(chan struct{})}
 	go l.run()
 	return l
 }
@@ -88,39 +123,28 @@ func (l *listener) count(event nvml.EventData) {
 	if event.EventType != nvml.EventTypeXidCriticalError {
 		return
 	}
-	uuid, ret := event.Device.GetUUID()
-	if ret != nvml.SUCCESS {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if x, listened := l.xids[uuid]; listened {
-		l.xids[uuid] = xids{x.errors + 1, event.EventData}
+	if uuid, ret := event.Device.GetUUID(); ret == nvml.SUCCESS {
+		l.log.add(uuid, event.EventData)
 	}
 }
 
-// put adds what was heard of a GPU to its values.
-func (l *listener) put(uuid string, values telemetry.Values) {
-	if l == nil {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if x, listened := l.xids[uuid]; listened {
-		values[telemetry.XIDErrors], values[telemetry.XIDLast] = float64(x.errors), float64(x.last)
-	}
-}
-
-// close ends the listening. It waits for the driver to answer, at most a little longer than one wait; false says that it did not.
+// close ends the listening. It waits for the driver to answer, at most a little longer than one wait, and when it has not by then, no more; false
+// says that it has not yet.
 func (l *listener) close() bool {
 	if l == nil {
 		return true
 	}
-	close(l.stop)
+	limit := 2 * eventWait
+	if l.stopped {
+		limit = 0
+	} else {
+		l.stopped = true
+		close(l.stop)
+	}
 	select {
 	case <-l.done:
 		return true
-	case <-time.After(2 * eventWait):
+	case <-time.After(limit):
 		return false
 	}
 }

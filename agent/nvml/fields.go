@@ -89,7 +89,15 @@ func (t *target) putField(into telemetry.Values, f field, value nvml.FieldValue,
 		into[f.metric] = v * f.unit
 		return
 	}
-	if perSecond, ok := t.rate(f.id, v, valueType == nvml.VALUE_TYPE_UNSIGNED_INT, now); ok {
+	// A counter of 32 bits wraps at 4.3 GB, which a bus passes in a fraction of a second: its rate cannot be told.
+	if valueType == nvml.VALUE_TYPE_UNSIGNED_INT {
+		return
+	}
+	at := now
+	if value.Timestamp > 0 { // when the driver read it, microseconds
+		at = time.UnixMicro(value.Timestamp)
+	}
+	if perSecond, ok := t.rate(f.id, v, at); ok {
 		into[f.metric] = perSecond * f.unit
 	}
 }
@@ -100,16 +108,11 @@ type count struct {
 	at    time.Time
 }
 
-// rate returns how fast a counter grew since the last time. One of 32 bits that is smaller than before has wrapped; any
-// other began anew, and how fast is not known.
-func (t *target) rate(id uint32, value float64, narrow bool, now time.Time) (perSecond float64, ok bool) {
+// rate returns how fast a counter grew since the last time. One that is smaller than before began anew, and how fast is not known.
+func (t *target) rate(id uint32, value float64, at time.Time) (perSecond float64, ok bool) {
 	before, known := t.counts[id]
-	t.counts[id] = count{value, now}
-	seconds := now.Sub(before.at).Seconds()
-	grown := value - before.value
-	if grown < 0 && narrow {
-		grown += 1 << 32
-	}
+	t.counts[id] = count{value, at}
+	seconds, grown := at.Sub(before.at).Seconds(), value-before.value
 	if !known || seconds <= 0 || grown < 0 {
 		return 0, false
 	}

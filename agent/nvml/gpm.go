@@ -11,17 +11,23 @@ import (
 // gpmApart is how far apart two samples of the GPU performance monitor must be (nvml.h, nvmlGpmMetricsGet).
 const gpmApart = 100 * time.Millisecond
 
-// gpmRead are the performance monitor's metrics that are read, all in per cent.
+// gpmRead are the performance monitor's metrics that are read, and what one of their units is in ours: shares are in per cent, PCIe
+// throughput in MiB/s.
 var gpmRead = [...]struct {
 	id     nvml.GpmMetricId
 	metric telemetry.Metric
+	unit   float64
 }{
-	{nvml.GPM_METRIC_GRAPHICS_UTIL, telemetry.GraphicsActive},
-	{nvml.GPM_METRIC_SM_UTIL, telemetry.SMActive},
-	{nvml.GPM_METRIC_SM_OCCUPANCY, telemetry.SMOccupancy},
-	{nvml.GPM_METRIC_ANY_TENSOR_UTIL, telemetry.TensorActive},
-	{nvml.GPM_METRIC_DRAM_BW_UTIL, telemetry.DRAMActive},
+	{nvml.GPM_METRIC_GRAPHICS_UTIL, telemetry.GraphicsActive, 0.01},
+	{nvml.GPM_METRIC_SM_UTIL, telemetry.SMActive, 0.01},
+	{nvml.GPM_METRIC_SM_OCCUPANCY, telemetry.SMOccupancy, 0.01},
+	{nvml.GPM_METRIC_ANY_TENSOR_UTIL, telemetry.TensorActive, 0.01},
+	{nvml.GPM_METRIC_DRAM_BW_UTIL, telemetry.DRAMActive, 0.01},
+	{nvml.GPM_METRIC_PCIE_TX_PER_SEC, telemetry.PCIeTransmit, mebibyte},
+	{nvml.GPM_METRIC_PCIE_RX_PER_SEC, telemetry.PCIeReceive, mebibyte},
 }
+
+const mebibyte = 1 << 20
 
 // gpm reads the performance monitor of Hopper and later, of a whole GPU or of a MIG instance: the difference of a sample and
 // the one before. It takes no lock that a profiler would wait for.
@@ -48,7 +54,7 @@ func readGPM(t *target, s *telemetry.Sample, now time.Time) nvml.Return {
 	if !m.taken.IsZero() && now.Sub(m.taken) < gpmApart {
 		return nvml.SUCCESS
 	}
-	if ret := t.takeGPM(m.next); ret != nvml.SUCCESS {
+	if ret := t.timed("nvmlGpmSampleGet", func() nvml.Return { return t.takeGPM(m.next) }); ret != nvml.SUCCESS {
 		return ret
 	}
 	first := m.taken.IsZero()
@@ -61,8 +67,12 @@ func readGPM(t *target, s *telemetry.Sample, now time.Time) nvml.Return {
 		return ret
 	}
 	for i, r := range gpmRead {
-		if ok[i] {
-			s.Values[r.metric] = min(values[i]/100, 1)
+		switch {
+		case !ok[i]:
+		case r.metric.IsRatio():
+			s.Values[r.metric] = min(values[i]*r.unit, 1)
+		case !t.device.IsMIG(): // the bus is the board's
+			s.Values[r.metric] = values[i] * r.unit
 		}
 	}
 	return nvml.SUCCESS

@@ -2,6 +2,7 @@ package nvml
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,16 +33,17 @@ type outcome struct {
 
 // read reads the GPU and its MIG instances.
 func (g *gpu) read(r *Reader, now time.Time) outcome {
-	handle, ret := r.lib.api.DeviceGetHandleByIndex(g.index)
+	var handle nvml.Device
+	ret := timed(r.observe, "nvmlDeviceGetHandleByIndex", func() (ret nvml.Return) { handle, ret = r.lib.api.DeviceGetHandleByIndex(g.index); return ret })
 	if ret == nvml.SUCCESS {
 		ret = g.identify(r, handle)
 	}
 	if ret != nvml.SUCCESS {
-		return g.lost(ret)
+		return g.lost(r, ret)
 	}
 	instances, problems, ret := g.instances(r, handle, now)
 	if ret != nvml.SUCCESS {
-		return g.lost(ret)
+		return g.lost(r, ret)
 	}
 	families := ofGPU
 	if len(instances) > 0 {
@@ -50,12 +52,16 @@ func (g *gpu) read(r *Reader, now time.Time) outcome {
 	out := outcome{problems: problems}
 	sample, problems, ret := g.whole.read(families, now)
 	if ret != nvml.SUCCESS {
-		return g.lost(ret)
+		return g.lost(r, ret)
 	}
 	out.samples, out.problems = append(out.samples, sample), append(out.problems, problems...)
 	for _, t := range instances {
 		sample, problems, ret := t.read(ofInstance, now)
-		out.problems = append(out.problems, problems...)
+		for _, p := range problems {
+			if !slices.Contains(out.problems, p) {
+				out.problems = append(out.problems, p)
+			}
+		}
 		if ret != nvml.SUCCESS { // it went away between two calls
 			out.problems = append(out.problems, fmt.Sprintf("%s: %v", describe(t.device), ret))
 			continue
@@ -65,20 +71,23 @@ func (g *gpu) read(r *Reader, now time.Time) outcome {
 	return out
 }
 
-func (g *gpu) lost(ret nvml.Return) outcome {
-	what := fmt.Sprintf("device %d", g.index)
+// lost says why the GPU cannot be read, with the error it was last heard of.
+func (g *gpu) lost(r *Reader, ret nvml.Return) outcome {
+	loss := fmt.Sprintf("device %d: %v", g.index, ret)
 	if g.whole != nil {
-		what = describe(g.whole.device)
+		loss = fmt.Sprintf("%s: %v", describe(g.whole.device), ret)
+		if x, heard := r.xids.of(g.whole.device.UUID); heard && x.last != 0 {
+			loss += fmt.Sprintf(" (last XID %d)", x.last)
+		}
 	}
-	loss := fmt.Sprintf("%s: %v", what, ret)
 	return outcome{problems: []string{loss}, loss: loss}
 }
 
 // identify finds out which GPU a handle is. The index alone does not say: enumeration may change under us. Of a GPU that was
 // not here before nothing is remembered.
 func (g *gpu) identify(r *Reader, handle nvml.Device) nvml.Return {
-	uuid, ret := handle.GetUUID()
-	if ret != nvml.SUCCESS {
+	var uuid string
+	if ret := timed(r.observe, "nvmlDeviceGetUUID", func() (ret nvml.Return) { uuid, ret = handle.GetUUID(); return ret }); ret != nvml.SUCCESS {
 		return ret
 	}
 	if g.whole != nil && g.whole.device.UUID == uuid {

@@ -23,6 +23,7 @@ func (h *host) impatient(r *Reader) ([]telemetry.Sample, []string) {
 func (h *host) until(r *Reader, holds func([]telemetry.Sample, []string) bool) {
 	h.t.Helper()
 	for range 200 {
+		time.Sleep(10 * time.Millisecond) // the library looks at its file now and then
 		if holds(h.impatient(r)) {
 			return
 		}
@@ -156,6 +157,95 @@ func TestMismatchWithoutAnotherLibraryDoesNotAskForANewProcess(t *testing.T) {
 		h.after(0, r)
 		if got := r.Status(); got.State != StateDriverMismatch || got.LibraryReplaced {
 			t.Errorf("status = %+v; want a mismatch that a new process would not mend", got)
+		}
+	})
+}
+
+func TestWaitForEventsThatHangsKeepsNVMLFromBeingGivenBackAndEndsNothing(t *testing.T) {
+	inOwnProcess(t, func(t *testing.T, h *host) {
+		s := fakenvml.Default(1)
+		s.Devices[0].Hangs = []string{"nvmlEventSetWait_v2"}
+		h.install()
+		h.play(s)
+		r := h.reader()
+		h.after(0, r)
+		h.after(second, r)
+		time.Sleep(50 * time.Millisecond) // the wait begins
+		r.SetReleased(true)
+		for range 3 { // asked again each tick
+			if h.after(second, r); r.Status().State != StateHanging {
+				t.Errorf("status = %+v; want hanging", r.Status())
+			}
+		}
+		s.Devices[0].Hangs = nil
+		h.play(s)
+		h.until(r, func([]telemetry.Sample, []string) bool { return r.Status().State == StateReleased })
+	})
+}
+
+func TestReadingThatComesTooLateCountsTheNextTime(t *testing.T) {
+	inOwnProcess(t, func(t *testing.T, h *host) {
+		s := fakenvml.Default(2)
+		s.Devices[1].Delays = map[string]int{"nvmlDeviceGetMemoryInfo_v2": 150} // longer than it has, each time
+		h.install()
+		h.play(s)
+		r := h.reader()
+		read := 0
+		for range 6 {
+			samples, _ := h.impatient(r)
+			read += len(samples)
+			time.Sleep(100 * time.Millisecond) // the rest of the interval
+		}
+		if read < 6+3 {
+			t.Errorf("%d samples of six ticks; want all of device 0, and every other one of device 1", read)
+		}
+	})
+}
+
+func TestDownSinceStandsThroughChangingStates(t *testing.T) {
+	inOwnProcess(t, func(t *testing.T, h *host) {
+		r := h.reader()
+		h.after(0, r)
+		down := h.now
+		s := fakenvml.Default(1)
+		s.InitError = 9
+		h.install()
+		h.play(s)
+		h.after(time.Minute, r)
+		if got := r.Status(); got.State != StateDriverNotLoaded || !got.DownSince.Equal(down) {
+			t.Errorf("status = %+v; want down since %v", got, down)
+		}
+		h.play(fakenvml.Default(1))
+		h.after(time.Minute, r)
+		if got := r.Status(); got.State != StateOK || !got.DownSince.IsZero() {
+			t.Errorf("status = %+v; want up", got)
+		}
+	})
+}
+
+func TestXIDIsRememberedThroughTheLossThatFollows(t *testing.T) {
+	inOwnProcess(t, func(t *testing.T, h *host) {
+		s := fakenvml.Default(2)
+		h.install()
+		h.play(s)
+		r := h.reader()
+		h.after(0, r)
+		s.Devices[0].XIDs = []fakenvml.XID{{Sequence: 1, Code: 79}}
+		h.play(s)
+		h.until(r, func(samples []telemetry.Sample, _ []string) bool { return samples[0].Values[telemetry.XIDLast] == 79 })
+		s.Devices[0].Errors = map[string]int{fakenvml.AllCalls: 15}
+		h.play(s)
+		_, problems := h.after(second, r)
+		if len(problems) != 1 || !strings.Contains(problems[0], "last XID 79") {
+			t.Errorf("problems = %q", problems)
+		}
+		h.after(2*reopenFirst, r) // NVML is initialized anew
+		s.Devices[0].Errors = nil
+		h.play(s)
+		h.after(second, r)
+		samples, _ := h.after(second, r)
+		if samples[0].Values[telemetry.XIDErrors] != 1 {
+			t.Errorf("after it came back: %v errors; want the one there was", samples[0].Values[telemetry.XIDErrors])
 		}
 	})
 }

@@ -16,39 +16,41 @@ type lane[T any] struct {
 	began  time.Time
 }
 
-// start begins the job on a goroutine of its own, and reports whether it could: not while the one before is still running.
-func (l *lane[T]) start(now time.Time, job func() T) bool {
-	run := l.prepare(now, job)
-	if run == nil {
+// job is what waits to be run in a lane.
+type job struct {
+	run func()
+	// abandon forgets a job that nobody has begun.
+	abandon func()
+}
+
+// start begins the work on a goroutine of its own, and reports whether it could: not while the one before is still running.
+func (l *lane[T]) start(now time.Time, work func() T) bool {
+	if l.busy() {
 		return false
 	}
-	go run()
+	go l.prepare(now, work).run()
 	return true
 }
 
-// prepare returns what runs the job, which counts as running from now on; nil while the one before is still running. The result of a
-// job that nobody waited for to its end is dropped.
-func (l *lane[T]) prepare(now time.Time, job func() T) (run func()) {
-	if l.busy() {
-		return nil
-	}
+// prepare returns the work as a job, which counts as running from now on. The lane must not be busy.
+func (l *lane[T]) prepare(now time.Time, work func() T) job {
 	result := make(chan T, 1)
 	l.result, l.began = result, now
-	return func() { result <- job() }
+	return job{run: func() { result <- work() }, abandon: func() { l.result = nil }}
 }
 
-// busy reports whether a job is running.
-func (l *lane[T]) busy() bool {
-	if l.result == nil {
-		return false
+// busy reports whether a job is running. A result that nobody waited for to its end is kept until it is taken.
+func (l *lane[T]) busy() bool { return l.result != nil && len(l.result) == 0 }
+
+// take returns the result that came after its time, if there is one.
+func (l *lane[T]) take() (T, bool) {
+	if l.result == nil || len(l.result) == 0 {
+		var none T
+		return none, false
 	}
-	select {
-	case <-l.result:
-		l.result = nil
-		return false
-	default:
-		return true
-	}
+	got := <-l.result
+	l.result = nil
+	return got, true
 }
 
 // wait returns the result of the running job, or false when ctx ends first. It reinforces the crew, if there is one, each time that
@@ -70,24 +72,17 @@ func (l *lane[T]) wait(ctx context.Context, c *crew) (T, bool) {
 		case <-ctx.Done():
 		}
 	}
-	select { // both may have come at once
-	case got := <-l.result:
-		l.result = nil
-		return got, true
-	default:
-		var none T
-		return none, false
-	}
+	return l.take() // both may have come at once
 }
 
 // crew runs jobs: one goroutine all of them, unless it is told that one takes long.
-type crew struct{ jobs chan func() }
+type crew struct{ jobs chan job }
 
 // newCrew begins with the jobs.
-func newCrew(jobs []func()) *crew {
-	c := &crew{make(chan func(), len(jobs))}
-	for _, job := range jobs {
-		c.jobs <- job
+func newCrew(jobs []job) *crew {
+	c := &crew{make(chan job, len(jobs))}
+	for _, j := range jobs {
+		c.jobs <- j
 	}
 	close(c.jobs)
 	c.reinforce()
@@ -100,8 +95,18 @@ func (c *crew) reinforce() {
 		return
 	}
 	go func() {
-		for job := range c.jobs {
-			job()
+		for j := range c.jobs {
+			j.run()
 		}
 	}()
+}
+
+// dismiss abandons the jobs that nobody has begun, and returns how many they were.
+func (c *crew) dismiss() int {
+	n := 0
+	for j := range c.jobs {
+		j.abandon()
+		n++
+	}
+	return n
 }

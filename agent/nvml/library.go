@@ -3,6 +3,7 @@ package nvml
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -56,6 +57,9 @@ type library struct {
 	own   *dl.DynamicLibrary
 	mu    sync.Mutex
 	found map[string]bool
+	// inode is that of the file that was loaded; 0 when it is not known.
+	file  string
+	inode uint64
 }
 
 // loadLibrary loads the first of the candidates that there is. An error of type *unusableError is about a library that was
@@ -75,6 +79,7 @@ func loadLibrary(candidates []string) (*library, error) {
 				return nil, &unusableError{path, function}
 			}
 		}
+		l.note()
 		return l, nil
 	}
 	return nil, fmt.Errorf("looked for %s", strings.Join(tried, ", "))
@@ -140,32 +145,43 @@ func initState(ret nvml.Return) (State, string) {
 // replaced reports whether the file that was loaded is no longer the one at its path: the driver was upgraded. A process keeps
 // what it has loaded, so only a new one gets the new library.
 func (l *library) replaced() bool {
-	maps, err := os.ReadFile("/proc/self/maps")
-	if err != nil {
+	if l.inode == 0 {
 		return false
 	}
-	path, inode, ok := mappedLibrary(string(maps))
-	if !ok {
-		return false
+	now := inodeOf(l.file)
+	return now != 0 && now != l.inode // gone is not replaced: there is nothing new to load yet
+}
+
+// note remembers which file was loaded, as the file system says it: the kernel's list of mappings may name another inode where file
+// systems are stacked.
+func (l *library) note() {
+	if maps, err := os.ReadFile("/proc/self/maps"); err == nil {
+		if path, ok := mappedLibrary(string(maps)); ok {
+			l.file, l.inode = path, inodeOf(path)
+		}
 	}
+}
+
+// inodeOf returns 0 when there is no such file.
+func inodeOf(path string) uint64 {
 	info, err := os.Stat(path)
 	if err != nil {
-		return false // gone, and nothing new to load yet
+		return 0
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
-	return ok && stat.Ino != inode
+	if !ok {
+		return 0
+	}
+	return stat.Ino
 }
 
 // mappedLibrary finds NVML in /proc/<pid>/maps (proc(5)): address, rights, offset, device, inode, path.
-func mappedLibrary(maps string) (path string, inode uint64, ok bool) {
+func mappedLibrary(maps string) (path string, ok bool) {
 	for line := range strings.Lines(maps) {
 		fields := strings.Fields(line)
-		if len(fields) < 6 || !strings.Contains(fields[5][strings.LastIndexByte(fields[5], '/')+1:], "libnvidia-ml.so") {
-			continue
-		}
-		if _, err := fmt.Sscan(fields[4], &inode); err == nil && inode != 0 {
-			return fields[5], inode, true
+		if len(fields) >= 6 && strings.Contains(filepath.Base(fields[5]), "libnvidia-ml.so") {
+			return fields[5], true
 		}
 	}
-	return "", 0, false
+	return "", false
 }

@@ -2,6 +2,7 @@ package nvml
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -21,20 +22,26 @@ func (g *gpu) instances(r *Reader, handle nvml.Device, now time.Time) ([]*target
 	if !r.lib.has(migFunctions...) || now.Before(t.unsupported["nvmlDeviceGetMigMode"]) {
 		return nil, nil, nvml.SUCCESS
 	}
-	mode, _, ret := handle.GetMigMode()
-	if notSupported(ret) {
+	var mode int
+	ret := t.timed("nvmlDeviceGetMigMode", func() (ret nvml.Return) { mode, _, ret = handle.GetMigMode(); return ret })
+	switch {
+	case notSupported(ret):
 		t.unsupported["nvmlDeviceGetMigMode"] = now.Add(askAgain)
 		return nil, nil, nvml.SUCCESS
-	}
-	if ret != nvml.SUCCESS {
+	case gone(ret):
 		return nil, nil, ret
+	case ret != nvml.SUCCESS: // nothing says that it is not as before
+		return g.parts, []string{fmt.Sprintf("%s: nvmlDeviceGetMigMode: %v", describe(t.device), ret)}, nvml.SUCCESS
 	}
 	var found []*target
 	var problems []string
 	if mode == nvml.DEVICE_MIG_ENABLE {
 		slots, ret := handle.GetMaxMigDeviceCount()
-		if ret != nvml.SUCCESS {
+		if gone(ret) {
 			return nil, nil, ret
+		}
+		if ret != nvml.SUCCESS {
+			return g.parts, []string{fmt.Sprintf("%s: nvmlDeviceGetMaxMigDeviceCount: %v", describe(t.device), ret)}, nvml.SUCCESS
 		}
 		for slot := range slots {
 			part, ret := g.instance(r, handle, slot)
@@ -62,7 +69,11 @@ func (g *gpu) instances(r *Reader, handle nvml.Device, now time.Time) ([]*target
 
 // instance returns the MIG instance in a slot.
 func (g *gpu) instance(r *Reader, gpuHandle nvml.Device, slot int) (*target, nvml.Return) {
-	handle, ret := gpuHandle.GetMigDeviceHandleByIndex(slot)
+	var handle nvml.Device
+	ret := g.whole.timed("nvmlDeviceGetMigDeviceHandleByIndex", func() (ret nvml.Return) {
+		handle, ret = gpuHandle.GetMigDeviceHandleByIndex(slot)
+		return ret
+	})
 	if ret != nvml.SUCCESS {
 		return nil, ret
 	}
@@ -106,13 +117,23 @@ func describeInstance(r *Reader, gpuHandle, handle nvml.Device, d *telemetry.Dev
 			}
 		}
 	}
-	if r.lib.has("nvmlDeviceGetMemoryInfo") {
-		whole, ret := gpuHandle.GetMemoryInfo()
-		part, ret2 := handle.GetMemoryInfo()
-		if ret == nvml.SUCCESS && ret2 == nvml.SUCCESS && whole.Total > 0 {
-			d.MIG.Share = min(float64(part.Total)/float64(whole.Total), 1)
-		}
+	d.MIG.Share = share(d.MIG.Profile, d.Model)
+}
+
+var computeSlices = regexp.MustCompile(`(?:^|[^0-9])([0-9])[cg]\.`)
+
+// share is which part of its GPU's streaming multiprocessors an instance has: the first number of its profile, 1c.3g.40gb as 3g.40gb, of
+// seven slices, or of four on the A30 (NVIDIA Multi-Instance GPU User Guide, supported profiles). 0 when the profile is not known.
+func share(profile, model string) float64 {
+	m := computeSlices.FindStringSubmatch(profile)
+	if m == nil {
+		return 0
 	}
+	slices := 7.0
+	if strings.Contains(model, "A30") {
+		slices = 4
+	}
+	return min(float64(m[1][0]-'0')/slices, 1)
 }
 
 // sharedInstances names the GPU instances that hold several compute instances: what the performance monitor says of them is

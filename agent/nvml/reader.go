@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -45,15 +46,22 @@ type Reader struct {
 	retry       backoff
 	reopen      backoff
 
-	opening  lane[nvml.Return]
+	opening  lane[opened]
 	counting lane[counted]
+	closing  lane[struct{}]
 	gpus     []*gpu // by index
+	xids     xidLog
 	listener *listener
-	// heard is how many GPUs there were when the listener was started.
-	heard int
+	// heard names the GPUs that there were when the listener was started.
+	heard string
 
 	released atomic.Bool
 	status   atomic.Pointer[Status]
+}
+
+type opened struct {
+	ret    nvml.Return
+	driver string
 }
 
 type counted struct {
@@ -68,6 +76,7 @@ func New(o Options) *Reader {
 		observe:    o.Observe,
 		retry:      backoff{first: retryFirst, last: retryLast},
 		reopen:     backoff{first: reopenFirst, last: reopenLast},
+		xids:       xidLog{heard: map[string]xids{}},
 	}
 	if o.LibraryPath != "" {
 		r.candidates = []string{o.LibraryPath}
@@ -91,7 +100,7 @@ func (r *Reader) SetReleased(released bool) { r.released.Store(released) }
 // left alone until it has.
 func (r *Reader) Read(ctx context.Context, now time.Time) ([]telemetry.Sample, []string) {
 	if r.released.Load() {
-		r.release(now)
+		r.release(ctx, now)
 		return nil, []string{"nvml: " + r.Status().Message}
 	}
 	if !r.open(ctx, now) {
@@ -104,25 +113,13 @@ func (r *Reader) Read(ctx context.Context, now time.Time) ([]telemetry.Sample, [
 	for i := len(r.gpus); i < count; i++ {
 		r.gpus = append(r.gpus, &gpu{index: i})
 	}
-	var jobs []func()
-	for _, g := range r.gpus[:count] {
-		if run := g.lane.prepare(now, func() outcome { return g.read(r, now) }); run != nil {
-			jobs = append(jobs, run)
-		}
-	}
-	crew, hanging := newCrew(jobs), count-len(jobs)
+	outcomes, unread, hanging := r.readAll(ctx, count, now)
+	problems = append(problems, unread...)
 	var samples []telemetry.Sample
 	loss := "" // of the first GPU that does not answer
-	readable, late := 0, 0
-	for _, g := range r.gpus[:count] {
-		if !g.lane.began.Equal(now) {
-			problems = append(problems, fmt.Sprintf("%s: the driver has not answered since %s", g.name(), g.lane.began.UTC().Format(time.TimeOnly)))
-			continue
-		}
-		out, inTime := g.lane.wait(ctx, crew)
-		if !inTime {
-			problems = append(problems, fmt.Sprintf("%s: was not read in time", g.name()))
-			late++
+	readable := 0
+	for i, out := range outcomes {
+		if out == nil {
 			continue
 		}
 		problems = append(problems, out.problems...)
@@ -131,29 +128,63 @@ func (r *Reader) Read(ctx context.Context, now time.Time) ([]telemetry.Sample, [
 			continue
 		}
 		readable++
-		g.known = out.samples[0].Device
-		r.listener.put(out.samples[0].Device.UUID, out.samples[0].Values)
+		r.gpus[i].known = out.samples[0].Device
+		r.xids.put(out.samples[0].Device.UUID, out.samples[0].Values)
 		samples = append(samples, out.samples...)
 	}
-	if hanging+late == 0 {
-		r.reopenAfterLoss(loss != "", now)
+	if len(unread) == 0 {
+		r.reopenAfterLoss(ctx, loss != "", now)
 		r.listen(count)
-	}
-	if readable == 0 && loss == "" && hanging+late > 0 {
-		loss = problems[0]
+	} else if readable == 0 {
+		loss = cmp.Or(loss, unread[0])
 	}
 	r.answered(now, count, readable, hanging, loss)
 	return samples, problems
 }
 
+// readAll reads the first count GPUs, each in its lane, and names those that it has nothing of. Of a GPU that took longer than it had the last
+// time, that reading counts now. Hanging counts those that have not answered since an earlier one.
+func (r *Reader) readAll(ctx context.Context, count int, now time.Time) (outcomes []*outcome, unread []string, hanging int) {
+	outcomes = make([]*outcome, count)
+	var jobs []job
+	for i, g := range r.gpus[:count] {
+		if late, ok := g.lane.take(); ok {
+			outcomes[i] = &late
+		} else if g.lane.busy() {
+			hanging++
+			unread = append(unread, fmt.Sprintf("%s: the driver has not answered since %s", g.name(), g.lane.began.UTC().Format(time.TimeOnly)))
+		} else {
+			jobs = append(jobs, g.lane.prepare(now, func() outcome { return g.read(r, now) }))
+		}
+	}
+	crew := newCrew(jobs)
+	for i, g := range r.gpus[:count] {
+		if outcomes[i] != nil || !g.lane.began.Equal(now) {
+			continue
+		}
+		if out, inTime := g.lane.wait(ctx, crew); inTime {
+			outcomes[i] = &out
+		} else {
+			unread = append(unread, fmt.Sprintf("%s: was not read in time", g.name()))
+		}
+	}
+	crew.dismiss()
+	return outcomes, unread, hanging
+}
+
 // count asks how many GPUs there are. Where that hangs, those known before are read all the same.
 func (r *Reader) count(ctx context.Context, now time.Time) (gpus int, problems []string, ok bool) {
-	if r.counting.start(now, func() counted { n, ret := r.lib.api.DeviceGetCount(); return counted{n, ret} }) {
+	r.counting.take() // an answer that came too late
+	ask := func() (c counted) {
+		c.ret = timed(r.observe, "nvmlDeviceGetCount", func() (ret nvml.Return) { c.gpus, ret = r.lib.api.DeviceGetCount(); return ret })
+		return c
+	}
+	if r.counting.start(now, ask) {
 		if got, inTime := r.counting.wait(ctx, nil); inTime {
 			if got.ret == nvml.SUCCESS {
 				return got.gpus, nil, true
 			}
-			r.close()
+			r.close(ctx)
 			r.retry.failed(now)
 			r.fail(now, StateFailed, fmt.Sprintf("count devices: %v", got.ret))
 			return 0, []string{"nvml: " + r.Status().Message}, false
@@ -164,23 +195,28 @@ func (r *Reader) count(ctx context.Context, now time.Time) (gpus int, problems [
 
 // listen makes sure that the events of all GPUs are listened to. It is called when no lane is busy.
 func (r *Reader) listen(count int) {
-	if r.heard == count || count == 0 || !r.initialized {
+	if !r.initialized { // it has just been given back
 		return
 	}
 	handles := map[string]nvml.Device{}
+	var uuids []string
 	for _, g := range r.gpus[:count] {
 		if g.whole != nil {
 			handles[g.whole.device.UUID] = g.whole.handle
+			uuids = append(uuids, g.whole.device.UUID)
 		}
 	}
-	if r.listener.close() {
-		r.listener = listen(r.lib, handles)
+	if all := strings.Join(uuids, " "); all != r.heard && r.listener.close() {
+		r.heard, r.listener = all, listen(r.lib, &r.xids, handles)
 	}
-	r.heard = count
 }
 
 // Close gives NVML back, unless a call hangs in the driver. The reader may be used again afterwards.
-func (r *Reader) Close() { r.close() }
+func (r *Reader) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
+	defer cancel()
+	r.close(ctx)
+}
 
 // open makes sure that NVML is initialized, and otherwise leaves the reason in the status.
 func (r *Reader) open(ctx context.Context, now time.Time) bool {
@@ -190,6 +226,11 @@ func (r *Reader) open(ctx context.Context, now time.Time) bool {
 	if r.opening.result != nil {
 		return r.opened(ctx, now)
 	}
+	r.closing.take()
+	if r.closing.busy() {
+		r.fail(now, StateHanging, "nvmlShutdown does not return")
+		return false
+	}
 	if !r.retry.due(now) {
 		return false
 	}
@@ -197,7 +238,12 @@ func (r *Reader) open(ctx context.Context, now time.Time) bool {
 	if r.lib == nil && !r.load(now) {
 		return false
 	}
-	r.opening.start(now, r.lib.api.Init)
+	r.opening.start(now, func() (o opened) {
+		if o.ret = timed(r.observe, "nvmlInit", r.lib.api.Init); o.ret == nvml.SUCCESS {
+			o.driver = r.lib.driverVersion()
+		}
+		return o
+	})
 	return r.opened(ctx, now)
 }
 
@@ -218,46 +264,58 @@ func (r *Reader) load(now time.Time) bool {
 
 // opened waits for the nvmlInit that is running: without persistence mode it takes seconds for each GPU.
 func (r *Reader) opened(ctx context.Context, now time.Time) bool {
-	ret, inTime := r.opening.wait(ctx, nil)
+	o, inTime := r.opening.wait(ctx, nil)
 	if !inTime {
 		r.fail(now, StateHanging, "the driver is being initialized; on some nodes that takes seconds for each GPU")
 		return false
 	}
-	if ret != nvml.SUCCESS {
-		state, message := initState(ret)
+	if o.ret != nvml.SUCCESS {
+		state, message := initState(o.ret)
 		r.fail(now, state, message)
 		return false
 	}
 	r.initialized = true
 	r.retry.succeeded()
-	r.gpus, r.heard = nil, 0
+	r.gpus, r.heard = nil, ""
 	// The state stays what it was until the devices are counted: initializing anew is no news of itself.
 	s := r.Status()
-	s.Library, s.Driver = r.lib.path, r.lib.driverVersion()
+	s.Library, s.Driver = r.lib.path, o.driver
 	r.status.Store(&s)
 	return true
 }
 
+// closeWithin bounds how long the end of the agent waits for nvmlShutdown.
+const closeWithin = 2 * time.Second
+
 // close gives NVML back and reports whether it is. While a call hangs nothing can be given back: another into the driver might hang as well.
-func (r *Reader) close() bool {
+func (r *Reader) close(ctx context.Context) bool {
+	if o, ok := r.opening.take(); ok && o.ret == nvml.SUCCESS { // it came after all, and must be given back
+		r.initialized = true
+	}
 	if !r.initialized {
-		return !r.opening.busy()
+		r.closing.take()
+		return !r.opening.busy() && !r.closing.busy()
 	}
 	if r.counting.busy() || slices.ContainsFunc(r.gpus, func(g *gpu) bool { return g.lane.busy() }) || !r.listener.close() {
 		return false
 	}
-	for _, g := range r.gpus {
-		g.forget()
-	}
-	// The result changes nothing: the next open starts with nvmlInit either way.
-	_ = r.lib.api.Shutdown()
-	r.initialized, r.listener, r.gpus, r.heard = false, nil, nil, 0
-	return true
+	gpus, lib := r.gpus, r.lib
+	r.initialized, r.listener, r.gpus, r.heard = false, nil, nil, ""
+	r.closing.start(time.Now(), func() struct{} {
+		for _, g := range gpus {
+			g.forget()
+		}
+		// The result changes nothing: the next open starts with nvmlInit either way.
+		_ = timed(r.observe, "nvmlShutdown", lib.api.Shutdown)
+		return struct{}{}
+	})
+	_, done := r.closing.wait(ctx, nil)
+	return done
 }
 
 // release gives NVML back for as long as SetReleased says so.
-func (r *Reader) release(now time.Time) {
-	if r.close() {
+func (r *Reader) release(ctx context.Context, now time.Time) {
+	if r.close(ctx) {
 		r.fail(now, StateReleased, "NVML is given back, so that the driver can be unloaded: the devices are not read")
 		r.retry.succeeded()
 		return
@@ -265,7 +323,7 @@ func (r *Reader) release(now time.Time) {
 	r.fail(now, StateHanging, "NVML is to be given back, but a call hangs in the driver")
 }
 
-func (r *Reader) reopenAfterLoss(lost bool, now time.Time) {
+func (r *Reader) reopenAfterLoss(ctx context.Context, lost bool, now time.Time) {
 	switch {
 	case !lost:
 		r.reopen.succeeded()
@@ -273,7 +331,7 @@ func (r *Reader) reopenAfterLoss(lost bool, now time.Time) {
 		r.reopen.failed(now)
 	case r.reopen.due(now):
 		r.reopen.failed(now)
-		r.close()
+		r.close(ctx)
 	}
 }
 
@@ -301,6 +359,12 @@ func (r *Reader) update(now time.Time, state State, message string, readable, ha
 	s.LibraryReplaced = !state.Up() && r.lib != nil && r.lib.replaced()
 	if state != before.State {
 		s.Since = now
+	}
+	switch {
+	case state.Up():
+		s.DownSince = time.Time{}
+	case before.State.Up() || before.DownSince.IsZero():
+		s.DownSince = now
 	}
 	if s != before {
 		r.status.Store(&s)

@@ -42,6 +42,8 @@ type Status struct {
 	State State
 	// Since is when State became what it is; zero before the first Read.
 	Since time.Time
+	// DownSince is since when NVML has not answered, in whatever states; zero while it does, and before the first Read.
+	DownSince time.Time
 	// Message says what is wrong and what to do about it; empty when NVML answers.
 	Message string
 	// Devices counts the GPUs that were readable, Hanging those whose driver has not answered since an earlier Read.

@@ -28,7 +28,8 @@ type target struct {
 	counts      map[uint32]count
 	ring        ring
 	memoryRing  ring
-	useSeen     uint64 // timestamp of the newest process utilization
+	useSeen     uint64 // timestamp of the newest process utilization, or of the ring where that is newer
+	uses        []telemetry.Process
 	monitor     *monitor
 }
 
@@ -55,7 +56,7 @@ func (t *target) read(families []family, now time.Time) (telemetry.Sample, []str
 		case gone(ret):
 			return telemetry.Sample{}, problems, ret
 		case notSupported(ret) && f.unsupported != "":
-			problems = append(problems, fmt.Sprintf("%s: %s", describe(t.device), f.unsupported))
+			problems = append(problems, fmt.Sprintf("device %d: %s", t.device.Index, f.unsupported)) // once for all parts of a GPU
 		case ret != nvml.SUCCESS && ret != nvml.ERROR_NOT_FOUND && !notSupported(ret):
 			problems = append(problems, fmt.Sprintf("%s: %s: %v", describe(t.device), function, ret))
 		}
@@ -75,9 +76,7 @@ func (t *target) readFamily(f family, into *telemetry.Sample, now time.Time) (fu
 			ret = nvml.ERROR_NOT_SUPPORTED
 			continue
 		}
-		began := time.Now()
-		ret = c.read(t, into, now)
-		t.observe(c.function, time.Since(began))
+		ret = t.timed(c.function, func() nvml.Return { return c.read(t, into, now) })
 		another := i+1 < len(f.calls)
 		switch {
 		case notSupported(ret) || ret == nvml.ERROR_NO_PERMISSION && another:
@@ -87,6 +86,18 @@ func (t *target) readFamily(f family, into *telemetry.Sample, now time.Time) (fu
 		}
 	}
 	return "", ret
+}
+
+// timed calls and tells how long it took.
+func (t *target) timed(function string, call func() nvml.Return) nvml.Return {
+	return timed(t.observe, function, call)
+}
+
+func timed(observe func(string, time.Duration), function string, call func() nvml.Return) nvml.Return {
+	began := time.Now()
+	ret := call()
+	observe(function, time.Since(began))
+	return ret
 }
 
 // supports reports whether the library has the function and the device has not said that it does not support it.
