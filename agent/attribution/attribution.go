@@ -19,11 +19,11 @@ import (
 type Of uint8
 
 const (
-	// OfUnknown: it ended meanwhile, or the agent does not see the host's processes.
+	// OfUnknown means: it ended meanwhile, or the agent does not see the host's processes.
 	OfUnknown Of = iota
-	// OfHost: it is a process of no pod.
+	// OfHost means: it is a process of no pod.
 	OfHost
-	// OfPod: it is a process of a pod.
+	// OfPod means: it is a process of a pod.
 	OfPod
 )
 
@@ -54,9 +54,10 @@ type Output struct {
 //	several               | no  | none of the metric, unless the reading is 0; a problem when it is utilization
 //	any                   | yes | what processes of pods that do not hold it used, as well
 //
+// A holder of whom no process is known has an unknown part, not 0, where there are processes that may be its own.
 // Processes of no pod, and what no process accounts for, are unattributed. Where processes used more in sum than the device, which
 // is measured over slightly other times, each is scaled down alike. Power and energy follow utilization. What a MIG instance draws
-// is not measured: its owners get of the GPU's power what its utilization is of the whole GPU, by its share of the memory.
+// is not measured: its owners get of the GPU's power what its utilization is of the whole GPU, by its share of the compute slices.
 func Attribute(in Input) Output {
 	var out Output
 	read := make(map[string]int, len(in.Samples))

@@ -158,6 +158,26 @@ func TestProcessesThatAreNotSeenAreNamedAndUnattributed(t *testing.T) {
 	}
 }
 
+func TestHolderWhoseProcessesMayBeTheUnseenOnesIsUnknownNotIdle(t *testing.T) {
+	holders := []telemetry.Owner{owner("1"), owner("2"), owner("3")}
+	out := attribute(holders, gpu("GPU-1", 0.6, process(100, 0.2, gib), process(-1, 0.3, gib)))
+	for _, u := range out.Usages {
+		v, known := u.Values[telemetry.UtilizationMean]
+		if seen := u.Owner == owner("1"); known != seen || seen && math.Abs(v-0.2) > 1e-9 || (u.Attribution == telemetry.AttributionUnknown) == seen {
+			t.Errorf("usage = %+v; want pod 1 alone to be known", u)
+		}
+		if _, charged := u.Values[telemetry.Power]; charged != known {
+			t.Errorf("usage = %+v; want power where utilization is", u)
+		}
+	}
+	// One that uses nothing to speak of leaves nobody in doubt.
+	for _, u := range attribute(holders, gpu("GPU-1", 0.6, process(100, 0.2, gib), process(-1, 0.005, 10))).Usages {
+		if _, known := u.Values[telemetry.UtilizationMean]; !known {
+			t.Errorf("usage = %+v; want it known", u)
+		}
+	}
+}
+
 func TestProcessOfAnotherContainerOfThePodCountsAsTheHoldersWhereThereIsOne(t *testing.T) {
 	sidecar := func(int) (telemetry.Owner, Of) {
 		return telemetry.Owner{Namespace: "ns", Pod: "1", Container: "sidecar"}, OfPod
@@ -261,6 +281,11 @@ func check(t *testing.T, in Input, out Output) {
 		for m, rest := range r.Unattributed {
 			if got := sums[r.Device.UUID][m] + rest; rest < 0 || math.Abs(got-r.Values[m]) > 1e-9*max(1, r.Values[m]) {
 				t.Fatalf("device %s metric %d: %v used + %v left; want %v\n%+v", r.Device.UUID, m, sums[r.Device.UUID][m], rest, r.Values[m], in.Samples[i])
+			}
+		}
+		for m := range r.Unattributed {
+			if _, sums := sums[r.Device.UUID][m]; !sums && len(in.Owners[r.Device.UUID]) == 1 {
+				t.Fatalf("device %s metric %d: the only holder has none", r.Device.UUID, m)
 			}
 		}
 		for _, o := range in.Owners[r.Device.UUID] {

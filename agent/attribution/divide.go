@@ -15,7 +15,8 @@ type division struct {
 	// used is what the processes of each pod used, and hostUsed those of no pod.
 	used     map[telemetry.Owner]telemetry.Values
 	hostUsed telemetry.Values
-	unseen   int // processes of which it is not known whose they are
+	// unseen is what processes used of which it is not known whose they are.
+	unseen telemetry.Values
 
 	given    map[telemetry.Owner]telemetry.Values
 	rest     telemetry.Values
@@ -23,7 +24,7 @@ type division struct {
 }
 
 func divide(s telemetry.Sample, holders []telemetry.Owner, ownerOf func(int) (telemetry.Owner, Of)) *division {
-	d := &division{sample: s, holders: holders, used: map[telemetry.Owner]telemetry.Values{}, hostUsed: telemetry.Values{},
+	d := &division{sample: s, holders: holders, used: map[telemetry.Owner]telemetry.Values{}, hostUsed: telemetry.Values{}, unseen: telemetry.Values{},
 		given: make(map[telemetry.Owner]telemetry.Values, len(holders)), rest: telemetry.Values{}}
 	d.assign(ownerOf)
 	for _, o := range holders {
@@ -65,7 +66,7 @@ func (d *division) assign(ownerOf func(int) (telemetry.Owner, Of)) {
 		owner, of := ownerOf(p.PID)
 		switch of {
 		case OfUnknown:
-			d.unseen++
+			add(d.unseen, p.Values)
 		case OfHost:
 			add(d.hostUsed, p.Values)
 		case OfPod:
@@ -105,6 +106,15 @@ func (d *division) divided(m telemetry.Metric) bool {
 	return d.sample.Values[m] == 0 || slices.Contains(d.sample.Divided, m)
 }
 
+// unseenShare is the part of a reading below which it does not matter whose it is: a process may end between being read and being looked up.
+const unseenShare = 0.01
+
+// maybeUnseen reports whether what the owner used is not known: it is one of several holders, no process is known to be its own, and there
+// are processes that may be. It is absent then, not zero.
+func (d *division) maybeUnseen(o telemetry.Owner, m telemetry.Metric) bool {
+	return len(d.holders) > 1 && d.used[o] == nil && d.unseen[m] > unseenShare*d.sample.Values[m]
+}
+
 // onlyHolder returns the owner that has what nobody else is known to have used.
 func (d *division) onlyHolder() (telemetry.Owner, bool) {
 	if len(d.holders) == 1 {
@@ -127,7 +137,7 @@ func (d *division) byProcess(m telemetry.Metric, whole float64) {
 		}
 		return
 	}
-	sum := d.hostUsed[m]
+	sum := d.hostUsed[m] + d.unseen[m]
 	for _, values := range d.used {
 		sum += values[m]
 	}
@@ -140,6 +150,9 @@ func (d *division) byProcess(m telemetry.Metric, whole float64) {
 		if alone && o == holder {
 			continue
 		}
+		if d.maybeUnseen(o, m) {
+			continue
+		}
 		values[m] = min(d.used[o][m]*scale, left)
 		left -= values[m]
 	}
@@ -149,7 +162,7 @@ func (d *division) byProcess(m telemetry.Metric, whole float64) {
 		left = host
 	}
 	d.rest[m] = left
-	if m == telemetry.UtilizationMean && len(d.holders) > 1 && d.unseen > 0 && whole > 0 {
+	if m == telemetry.UtilizationMean && slices.ContainsFunc(d.holders, func(o telemetry.Owner) bool { return d.maybeUnseen(o, m) }) {
 		d.problems = append(d.problems, fmt.Sprintf("attribution: device %s: it is not known whose some of its processes are (does the agent run with hostPID?)",
 			d.sample.Device.UUID))
 	}
@@ -170,8 +183,10 @@ func (d *division) byTime(m telemetry.Metric, whole float64) {
 		if alone && o == holder {
 			continue
 		}
-		values[m] = min(whole*values[telemetry.UtilizationMean], left)
-		left -= values[m]
+		if busy, known := values[telemetry.UtilizationMean]; known {
+			values[m] = min(whole*busy, left)
+			left -= values[m]
+		}
 	}
 	if alone {
 		host := 0.0
@@ -191,7 +206,7 @@ func (d *division) peak(m telemetry.Metric, whole float64) {
 		switch {
 		case alone && o == holder:
 			values[m] = whole
-		case divided || whole == 0:
+		case divided && !d.maybeUnseen(o, telemetry.UtilizationMean), whole == 0:
 			values[m] = min(d.used[o][m], whole)
 		}
 	}
@@ -224,7 +239,7 @@ func (d *division) how(o telemetry.Owner) telemetry.Attribution {
 		return telemetry.AttributionMIG
 	case alone && o == holder:
 		return telemetry.AttributionExclusive
-	case d.divided(telemetry.UtilizationMean):
+	case d.divided(telemetry.UtilizationMean) && !d.maybeUnseen(o, telemetry.UtilizationMean):
 		return telemetry.AttributionProcess
 	}
 	return telemetry.AttributionUnknown

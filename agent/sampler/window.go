@@ -21,7 +21,7 @@ type window struct {
 	// holdings is nil when they are not known.
 	holdings []telemetry.Holding
 	problems []string
-	more     int // problems there was no room for
+	more     map[string]bool // problems there was no room for
 }
 
 type deviceFold struct {
@@ -46,7 +46,7 @@ type cell struct {
 }
 
 func newWindow(opened time.Duration, holdings []telemetry.Holding) *window {
-	return &window{opened: opened, devices: map[string]*deviceFold{}, used: map[account]*usageFold{}, holdings: holdings}
+	return &window{opened: opened, devices: map[string]*deviceFold{}, used: map[account]*usageFold{}, holdings: holdings, more: map[string]bool{}}
 }
 
 func (w *window) add(at instant, seen Attributed, problems []string) {
@@ -93,7 +93,7 @@ func (w *window) problem(text string) {
 	case len(w.problems) < maxProblems:
 		w.problems = append(w.problems, text)
 	default:
-		w.more++
+		w.more[text] = true
 	}
 }
 
@@ -152,8 +152,8 @@ func (f fold) values(on *deviceFold) telemetry.Values {
 }
 
 func (w *window) allProblems() []string {
-	if w.more > 0 {
-		return append(w.problems, fmt.Sprintf("and %d more", w.more))
+	if len(w.more) > 0 {
+		return append(w.problems, fmt.Sprintf("and %d more", len(w.more)))
 	}
 	return w.problems
 }

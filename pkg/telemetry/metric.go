@@ -69,17 +69,17 @@ const (
 type Split uint8
 
 const (
-	// SplitNone: the value is the device's alone, such as a temperature. Usages do not carry it.
+	// SplitNone means: the value is the device's alone, such as a temperature. Usages do not carry it.
 	SplitNone Split = iota
-	// SplitProcess: each owner gets what its own processes used; what is left is unattributed. The sum is the reading.
+	// SplitProcess means: each owner gets what its own processes used; what is left is unattributed. The sum is the reading.
 	SplitProcess
-	// SplitTime: each owner gets the part that its share of [UtilizationMean] is of the whole time; the sum is the reading.
+	// SplitTime means: each owner gets the part that its share of [UtilizationMean] is of the whole time; the sum is the reading.
 	SplitTime
-	// SplitPeak: each owner gets its own largest sample, never more than the device's. Peaks have no sum.
+	// SplitPeak means: each owner gets its own largest sample, never more than the device's. Peaks have no sum.
 	SplitPeak
-	// SplitSole: only an owner that is alone on the device gets the value. It cannot be divided.
+	// SplitSole means: only an owner that is alone on the device gets the value. It cannot be divided.
 	SplitSole
-	// SplitCapacity: each owner gets the device's value, which says what there is and not what was used.
+	// SplitCapacity means: each owner gets the device's value, which says what there is and not what was used.
 	SplitCapacity
 )
 

@@ -36,7 +36,7 @@ type MIG struct {
 	Profile string
 	// Placement is the first of the memory slices the GPU instance occupies; -1 when the driver does not say.
 	Placement int
-	// Share is the part of the GPU's memory that the instance has, 0 to 1; 0 when it is not known.
+	// Share is the part of the GPU's compute slices that the instance has, 0 to 1; 0 when it is not known.
 	Share float64
 }
 
@@ -119,13 +119,13 @@ type WorkloadValue struct {
 type Attribution string
 
 const (
-	// AttributionExclusive: the owner is the only holder of a whole GPU. It has the reading, less what processes of others used.
+	// AttributionExclusive means: the owner is the only holder of a whole GPU. It has the reading, less what processes of others used.
 	AttributionExclusive Attribution = "exclusive"
-	// AttributionMIG: the same of a MIG instance.
+	// AttributionMIG means: the same of a MIG instance.
 	AttributionMIG Attribution = "mig"
-	// AttributionProcess: the device is shared, or used by others than its holder; the owner has what its processes used.
+	// AttributionProcess means: the device is shared, or used by others than its holder; the owner has what its processes used.
 	AttributionProcess Attribution = "process"
-	// AttributionUnknown: the device is shared and the driver does not say who used it. What can be said is there; utilization
+	// AttributionUnknown means: the device is shared and the driver does not say who used it. What can be said is there; utilization
 	// is not.
 	AttributionUnknown Attribution = "unknown"
 )
