@@ -54,9 +54,16 @@ cluster-test: ## Unit tests of the test cluster's own module
 	cd test/cluster && CGO_ENABLED=0 go test -trimpath ./...
 
 .PHONY: e2e
-e2e: images ## The walkthrough on a real cluster, which is stopped afterwards
+e2e: images fakenvml ## The walkthrough and the conformance suite on a real cluster, which is stopped afterwards
 	trap 'cd $(CURDIR) && $(MAKE) --no-print-directory cluster-down' EXIT; $(MAKE) --no-print-directory cluster-up; \
-	KUBECONFIG=$(CLUSTER_DIR)/kubeconfig PATH=$(K8S_BIN):$$PATH go test -count=1 -v -timeout 30m -tags e2e ./test/e2e/...
+	export KUBECONFIG=$(CLUSTER_DIR)/kubeconfig PATH=$(K8S_BIN):$$PATH; \
+	go test -count=1 -v -timeout 30m -tags e2e ./test/e2e/...; \
+	go test -count=1 -v -timeout 30m -tags conformance ./test/conformance
+
+.PHONY: conformance
+conformance: images fakenvml ## Everything the agent promises, case by case, on scripted nodes and a real kubelet; writes the table into agent/README.md
+	trap 'cd $(CURDIR) && $(MAKE) --no-print-directory cluster-down >/dev/null' EXIT; $(MAKE) --no-print-directory cluster-up; \
+	KUBECONFIG=$(CLUSTER_DIR)/kubeconfig PATH=$(K8S_BIN):$$PATH go test -count=1 -v -timeout 30m -tags conformance ./test/conformance -update
 
 .PHONY: demo
 demo: bin/agent fakenvml ## See the main job on recorded load in two minutes; no cluster needed; ends by itself
@@ -93,8 +100,14 @@ images: deps-cluster build ## Build both images into dist/ without a daemon
 bench: bench-agent bench-reaction ## All figures, BENCH lines last
 
 .PHONY: bench-agent
-bench-agent: build fakenvml ## The agent's memory with 8 GPUs read each second
+bench-agent: bin/agent fakenvml ## What the agent costs with 8 GPUs shared by 64 pods or in 56 parts, how quick and how right it is
+	go test -count=1 -v -timeout 30m -tags bench -run TestMemoryStaysFlat ./agent/app | tee /dev/stderr | grep 'BENCH' > bin/soak.txt
 	go run ./test/bench/footprint
+	@cat bin/soak.txt
+
+.PHONY: gpu-check
+gpu-check: ## On a machine with an NVIDIA GPU: what the agent reads of it, and attribution against known load; kept in test/gpu
+	CGO_CFLAGS='-O2 -g -Wno-deprecated-declarations' go run ./hack/gpu-check --out test/gpu/
 
 .PHONY: bench-reaction
 bench-reaction: images ## From a load step to DESIREDPODS on the real cluster

@@ -60,6 +60,7 @@ type parts struct {
 	listener net.Listener
 	probes   net.Listener
 
+	registry *prometheus.Registry
 	devices  devices
 	holdings *kubelet.Client
 	pods     *kubelet.Pods
@@ -103,10 +104,10 @@ func (p *parts) hangUp() error {
 
 func (p *parts) build() (err error) {
 	o := p.options
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	p.registry = prometheus.NewRegistry()
+	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	p.exporter, err = exporter.New(exporter.Options{Node: o.NodeName, Version: o.Version, WithoutDCGM: !o.WebDCGMNames,
-		Interval: func() time.Duration { return p.sampler.ReportInterval() }, Self: p.self, Registerer: registry})
+		Interval: func() time.Duration { return p.sampler.ReportInterval() }, Self: p.self, Registerer: p.registry})
 	if err != nil {
 		return err
 	}
@@ -142,7 +143,7 @@ func (p *parts) build() (err error) {
 			ServerName: o.AggregatorServerName, TokenFile: o.AggregatorTokenFile, Node: o.NodeName, Session: p.spool.Session(),
 			Version: o.Version, Batches: p.spool, SetReportInterval: p.sampler.SetReportInterval, SetDraining: p.watch.draining.Store, Logger: p.logger})
 	}
-	p.server = newServer(newMetricsHandler(registry))
+	p.server = newServer(newMetricsHandler(p.registry))
 	p.health = newServer(newHealthHandler(&health{sampler: p.sampler, devices: p.devices.state, interval: o.SamplerInterval, started: time.Now(), now: time.Now}))
 	return nil
 }

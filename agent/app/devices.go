@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -37,7 +38,7 @@ func newDevices(o Options, observe func(function string, d time.Duration)) devic
 		replaced: func() bool { return r.Status().LibraryReplaced },
 		state: func() reading {
 			s := r.Status()
-			return reading{State: string(s.State), Message: s.Message, Since: s.Since, Up: s.State.Up(), Devices: s.Devices, Hanging: s.Hanging,
+			return reading{State: string(s.State), Message: s.Message, Since: cmp.Or(s.DownSince, s.Since), Up: s.State.Up(), Devices: s.Devices, Hanging: s.Hanging,
 				Released: s.State == nvml.StateReleased}
 		}}
 }

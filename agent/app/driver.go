@@ -12,17 +12,24 @@ import (
 // library it has loaded.
 var ErrAgain = errors.New("another version of the NVIDIA driver's library is there: the agent begins anew to load it")
 
+// againAfter is how old a process must be to be begun anew: whatever is wrong with the library, the agent does nothing else meanwhile.
+const againAfter = 30 * time.Second
+
 // watchEvery is how often the watch looks at the release file and at whether the library was replaced.
 const watchEvery = time.Second
 
 // driverWatch gives the driver back when it is to be unloaded, and notices when there is another.
 //
-//	the release file exists                            | given back
-//	the node is being drained, no container has a GPU  | given back
-//	otherwise                                          | in use
+//	the release file exists                                   | given back
+//	the node is being drained, and no container holds a GPU   | given back, until the drain is over or one does
+//	otherwise                                                 | in use
+//
+// A node that is cordoned counts as being drained. Whether containers hold GPUs must be known to give the driver back, and to take it again:
+// a kubelet that does not answer for a moment changes nothing. What the aggregator said last holds while it does not answer.
 type driverWatch struct {
 	releaseFile string
 	draining    atomic.Bool // the aggregator says so
+	drained     bool        // given back for that reason
 	holders     func() (containers int, known bool)
 	release     func(bool)
 	replaced    func() bool
@@ -35,7 +42,10 @@ func (w *driverWatch) released() (yes bool, why string) {
 			return true, "the file " + w.releaseFile + " exists"
 		}
 	}
-	if n, known := w.holders(); w.draining.Load() && known && n == 0 {
+	if n, known := w.holders(); known || !w.draining.Load() {
+		w.drained = w.draining.Load() && n == 0
+	}
+	if w.drained {
 		return true, "the node is being drained, and no container holds a GPU"
 	}
 	return false, ""
@@ -45,6 +55,7 @@ func (w *driverWatch) released() (yes bool, why string) {
 func (w *driverWatch) run(ctx context.Context, log func(released bool, why string)) error {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
+	begun := time.Now()
 	was := false
 	for {
 		yes, why := w.released()
@@ -53,7 +64,7 @@ func (w *driverWatch) run(ctx context.Context, log func(released bool, why strin
 			was = yes
 		}
 		w.release(yes)
-		if !yes && w.replaced() {
+		if !yes && w.replaced() && time.Since(begun) >= againAfter {
 			return ErrAgain
 		}
 		select {

@@ -26,7 +26,8 @@ const (
 
 // reading is where a reader of devices stands, whichever it is.
 type reading struct {
-	// State is the reader's word for it, Message what is wrong and what to do; Since is zero before the first reading.
+	// State is the reader's word for it, Message what is wrong and what to do. Since is when it went down, or when it came to be in its
+	// state; zero before the first reading.
 	State, Message string
 	Since          time.Time
 	// Up tells that the driver answers, if only to say that there is no device. Devices are readable, Hanging do not answer.
@@ -58,7 +59,8 @@ func (h *health) live() []check { return []check{h.ticking(), h.sighted(blindAft
 // no GPU, or no driver where no pod needs one, is knowing. A device that hangs is told, and costs no other its readings.
 func (h *health) ready() []check {
 	n := h.sampler.Status().Ticks
-	return []check{{n > 0, fmt.Sprintf("%d ticks are done", n)}, h.ticking(), h.sighted(0), h.informed()}
+	return []check{{n > 0, fmt.Sprintf("%d ticks are done, the last with %d problems, which the log names", n, h.sampler.Status().Problems)},
+		h.ticking(), h.sighted(0), h.informed()}
 }
 
 func (h *health) ticking() check {
@@ -74,7 +76,7 @@ func (h *health) ticking() check {
 // library and devices into a container as it is created, so an agent that was there before the driver never gets them.
 func (h *health) sighted(limit time.Duration) check {
 	d, holders := h.devices(), h.sampler.Status().Holders
-	if d.Up || d.Released || d.Since.IsZero() || holders == 0 {
+	if d.Up && d.Devices+d.Hanging > 0 || d.Released || d.Since.IsZero() || holders == 0 {
 		why := fmt.Sprintf("the devices are %s: %d readable", d.State, d.Devices)
 		if d.Hanging > 0 {
 			why += fmt.Sprintf(", and the driver does not answer for %d", d.Hanging)
@@ -83,7 +85,7 @@ func (h *health) sighted(limit time.Duration) check {
 	}
 	down := h.now().Sub(d.Since)
 	return check{down <= limit && limit > 0, fmt.Sprintf("the devices are unreadable (%s) for %v while %d containers hold GPUs of this node; "+
-		"after %v a new container is due, which will get the driver (%s)", d.State, down.Round(time.Millisecond), holders, blindAfter, d.Message)}
+		"after %v a new container is due, which will get the driver and the devices (%s)", d.State, down.Round(time.Millisecond), holders, blindAfter, d.Message)}
 }
 
 func (h *health) informed() check {

@@ -55,14 +55,15 @@ func TestAgentThatCannotSeeTheGPUsPodsHoldIsNotLive(t *testing.T) {
 		now         time.Duration
 		live, ready bool
 	}{
-		"driver came after the agent":           {reading{State: "library_missing"}, 1, blindAfter + 1, false, false},
-		"no device answers":                     {reading{State: "failed"}, 8, time.Hour, false, false},
-		"driver is being replaced":              {reading{State: "driver_not_loaded"}, 1, blindAfter, true, false},
-		"driver is given back on request":       {reading{State: "released", Released: true}, 1, time.Hour, true, true},
-		"node without GPUs, or not known":       {reading{State: "library_missing"}, 0, time.Hour, true, true},
-		"works":                                 {reading{State: "ok", Up: true, Devices: 8}, 1, time.Hour, true, true},
-		"one device hangs":                      {reading{State: "ok", Up: true, Devices: 7, Hanging: 1}, 1, time.Hour, true, true},
-		"devices are taken from under the pods": {reading{State: "no_devices", Up: true}, 1, time.Hour, true, true},
+		"driver came after the agent":      {reading{State: "library_missing"}, 1, blindAfter + 1, false, false},
+		"no device answers":                {reading{State: "failed"}, 8, time.Hour, false, false},
+		"driver is being replaced":         {reading{State: "driver_not_loaded"}, 1, blindAfter, true, false},
+		"driver is given back on request":  {reading{State: "released", Released: true}, 1, time.Hour, true, true},
+		"node without GPUs, or not known":  {reading{State: "library_missing"}, 0, time.Hour, true, true},
+		"works":                            {reading{State: "ok", Up: true, Devices: 8}, 1, time.Hour, true, true},
+		"one device hangs":                 {reading{State: "ok", Up: true, Devices: 7, Hanging: 1}, 1, time.Hour, true, true},
+		"library came without the devices": {reading{State: "no_devices", Up: true}, 1, time.Hour, false, false},
+		"no devices and nobody needs one":  {reading{State: "no_devices", Up: true}, 0, time.Hour, true, true},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -74,7 +75,7 @@ func TestAgentThatCannotSeeTheGPUsPodsHoldIsNotLive(t *testing.T) {
 				r := httptest.NewRecorder()
 				newHealthHandler(h).ServeHTTP(r, httptest.NewRequest("GET", path, nil))
 				text := r.Body.String()
-				if (r.Code == 200) != want || !want && !strings.Contains(text, "which will get the driver (why)") {
+				if (r.Code == 200) != want || !want && !strings.Contains(text, "which will get the driver and the devices (why)") {
 					t.Errorf("%s: %d %s; want %v", path, r.Code, text, want)
 				}
 				if c.devices.Hanging > 0 && !strings.Contains(text, "does not answer for 1") {

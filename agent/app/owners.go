@@ -30,7 +30,7 @@ type podName struct{ namespace, pod string }
 
 func newOwners(o Options, pods *kubelet.Pods, lister *resourceslices.Lister) *owners {
 	finder, names := process.New(o.HostProcPath), process.NewNames(o.HostPodLogsPath, o.HostContainerLogsPath)
-	return &owners{pods: pods, finder: finder, claims: claims{lister},
+	return &owners{pods: pods, finder: finder, claims: claims{slices: lister},
 		// In a PID namespace of its own the agent is its first process, and NVML's PIDs mean nothing there.
 		blind: !finder.SeesHost() && os.Getpid() == 1,
 		whose: process.Directory{
@@ -149,6 +149,7 @@ func (o *owners) views() []scrape.PodView {
 // claims tells what DRA devices are: by the driver's ResourceSlices where they can be read, and by the device's name, which says
 // where the device is, where they cannot or a dynamic MIG instance has no UUID there.
 type claims struct {
+	wanted bool // since problems was asked last
 	slices interface {
 		Lookup(driver, pool, name string) (resourceslices.Device, bool)
 		Want(driver, pool, name string)
@@ -156,14 +157,17 @@ type claims struct {
 	}
 }
 
-func (c claims) problems() []string {
-	if text := c.slices.Problem(); text != "" {
+// problems says why devices that were wanted are not known.
+func (c *claims) problems() []string {
+	wanted := c.wanted
+	c.wanted = false
+	if text := c.slices.Problem(); wanted && text != "" {
 		return []string{text}
 	}
 	return nil
 }
 
-func (c claims) of(h telemetry.Holding, present func(uuid string) bool) (attribution.Claimed, bool) {
+func (c *claims) of(h telemetry.Holding, present func(uuid string) bool) (attribution.Claimed, bool) {
 	claimed := attribution.Claimed{Minor: -1, Placement: -1}
 	name, named := resourceslices.ParseName(h.ID)
 	if named {
@@ -174,6 +178,7 @@ func (c claims) of(h telemetry.Holding, present func(uuid string) bool) (attribu
 	}
 	device, known := c.slices.Lookup(h.Resource, h.Pool, h.ID)
 	if !known || device.UUID != "" && !present(device.UUID) {
+		c.wanted = true
 		c.slices.Want(h.Resource, h.Pool, h.ID)
 	}
 	if known {

@@ -148,7 +148,7 @@ func (p *Pods) Run(ctx context.Context) error {
 
 func (p *Pods) log(err error) {
 	if missing(p.o.SocketPath) || status.Code(err) == codes.Unimplemented {
-		p.o.Logger.Info("the kubelet does not serve its Pods API: pods' UIDs, owners and readiness are not known from it",
+		p.o.Logger.Info("the kubelet does not serve its Pods API (1.37 and later do): pods' UIDs, owners and readiness are not known, inference servers are not scraped, and HAMi's annotations are not seen",
 			"socket", p.o.SocketPath)
 		return
 	}

@@ -82,7 +82,7 @@ func (d *demo) startAgent() (err error) {
 		return err
 	}
 	args := []string{
-		"--node-name=demo", "--web.listen-address=" + d.agentWeb, "--aggregator.address=" + d.ingest,
+		"--node-name=demo", "--web.listen-address=" + d.agentWeb, "--health.listen-address=127.0.0.1:0", "--aggregator.address=" + d.ingest,
 		"--aggregator.ca-file=" + filepath.Join(d.store, "tls", "ca.crt"), "--aggregator.token-file=" + d.token,
 		"--kubelet.socket-path=" + filepath.Join(d.dir, "kubelet.sock"),
 	}

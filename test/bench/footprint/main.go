@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -42,6 +41,9 @@ func main() {
 }
 
 func run(ctx context.Context, length time.Duration) error {
+	if err := settle("bin/agent"); err != nil {
+		return err
+	}
 	shared, err := measure(ctx, length, timeSliced)
 	if err != nil {
 		return fmt.Errorf("64 pods sharing: %w", err)
@@ -55,6 +57,15 @@ func run(ctx context.Context, length time.Duration) error {
 	fmt.Printf("BENCH agent_cpu_8gpu_mig56 %.2f %%core\nBENCH agent_step_to_batch_p99 %.2f s\nBENCH attribution_error_max %.2f pp\n",
 		mig.cpu, percentile(shared.delays, 0.99).Seconds(), shared.worst)
 	return nil
+}
+
+// settle has a file that was just built written to the disk, where a node has its programs: the kernel takes no page back that is not there.
+func settle(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // figures of one scene.
@@ -83,7 +94,7 @@ func measure(ctx context.Context, length time.Duration, prepare scene) (figures,
 	if err != nil {
 		return figures{}, err
 	}
-	if err := errors.Join(n.Play(), n.Start(cmp.Or(os.Getenv("AGENT"), "bin/agent"))); err != nil {
+	if err := errors.Join(n.Play(), n.Start("bin/agent")); err != nil {
 		return figures{}, err
 	}
 	f, err := follow(ctx, length, n, w, step)
