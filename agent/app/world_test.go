@@ -3,16 +3,8 @@ package app
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -28,6 +20,7 @@ import (
 	"github.com/foretide/foretide/pkg/telemetry"
 	"github.com/foretide/foretide/pkg/telemetry/telemetrypb"
 	"github.com/foretide/foretide/test/fakenvml"
+	"github.com/foretide/foretide/test/node"
 )
 
 // world is everything around the agent, all of it real but for the GPUs: an NVML library with a scenario, a kubelet's socket,
@@ -121,7 +114,10 @@ func (w *world) startAggregator(address string) (stop func()) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	certificate, authority := certify(w.t)
+	certificate, authority, err := node.Certify()
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	if err := os.WriteFile(ca, authority, 0o600); err != nil {
 		w.t.Fatal(err)
 	}
@@ -131,22 +127,6 @@ func (w *world) startAggregator(address string) (stop func()) {
 	go func() { _ = g.Serve(listener) }()
 	w.t.Cleanup(g.Stop)
 	return g.Stop
-}
-
-func certify(t *testing.T) (tls.Certificate, []byte) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
 // List implements the kubelet's API.

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/foretide/foretide/pkg/lane"
 	"github.com/foretide/foretide/pkg/telemetry"
 )
 
@@ -39,8 +40,8 @@ type Options struct {
 // Status must be called from one goroutine at a time.
 type Reader struct {
 	engine engine
-	lane   lane
-	retry  backoff
+	lane   lane.Lane[outcome]
+	retry  lane.Backoff
 	status atomic.Pointer[Status]
 }
 
@@ -48,7 +49,7 @@ type Reader struct {
 func New(o Options) *Reader {
 	r := &Reader{
 		engine: engine{address: o.Address, candidates: defaultLibraries(), interval: o.Interval, table: fieldTable()},
-		retry:  backoff{first: retryFirst, last: retryLast},
+		retry:  lane.Backoff{First: retryFirst, Last: retryLast},
 	}
 	if o.LibraryPath != "" {
 		r.engine.candidates = []string{o.LibraryPath}
@@ -67,23 +68,23 @@ func (r *Reader) Status() Status { return *r.status.Load() }
 // before its instances. It returns when ctx ends; a call that has not returned by then is left alone until it has, and there
 // are no samples until then.
 func (r *Reader) Read(ctx context.Context, now time.Time) ([]telemetry.Sample, []string) {
-	if r.lane.busy() {
+	if r.lane.Busy() {
 		return nil, r.hangs(now)
 	}
-	if !r.retry.due(now) {
+	if !r.retry.Due(now) {
 		return nil, []string{"dcgm: " + r.Status().Message}
 	}
-	r.lane.start(now, func() outcome { return r.engine.read(now) })
-	out, inTime := r.lane.wait(ctx)
+	r.lane.Start(now, func() outcome { return r.engine.read(now) })
+	out, inTime := r.lane.Wait(ctx, nil)
 	if !inTime {
 		return nil, r.hangs(now)
 	}
 	r.update(now, out)
 	if !out.connected {
-		r.retry.failed(now)
+		r.retry.Failed(now)
 		return nil, []string{"dcgm: " + out.message}
 	}
-	r.retry.succeeded()
+	r.retry.Succeeded()
 	return out.samples, out.problems
 }
 
@@ -91,16 +92,16 @@ func (r *Reader) Read(ctx context.Context, now time.Time) ([]telemetry.Sample, [
 func (r *Reader) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
 	defer cancel()
-	if r.lane.start(time.Now(), func() outcome { r.engine.close(); return outcome{} }) {
-		r.lane.wait(ctx)
+	if r.lane.Start(time.Now(), func() outcome { r.engine.close(); return outcome{} }) {
+		r.lane.Wait(ctx, nil)
 	}
 }
 
 // hangs notes that a call does not return. What was known of library and driver stays.
 func (r *Reader) hangs(now time.Time) []string {
 	before := r.Status()
-	since := now.Sub(r.lane.began).Round(time.Second)
-	message := fmt.Sprintf("the host engine at %s has not answered for %v", r.engine.address, since)
+	// The same words as long as it lasts, for each other text is another problem in the log.
+	message := fmt.Sprintf("the host engine at %s has not answered since %s", r.engine.address, r.lane.Began().UTC().Format(time.TimeOnly))
 	r.update(now, outcome{state: StateHanging, message: message, library: before.Library, driver: before.Driver})
 	return []string{"dcgm: " + message}
 }

@@ -192,10 +192,10 @@ func TestCallThatHangsHoldsNobodyBeyondItsContext(t *testing.T) {
 			if got, problems := r.Read(ctx, h.now); got != nil || len(problems) != 1 || r.Status().State != StateHanging {
 				t.Errorf("%s: %d samples in state %s, problems %q", function, len(got), r.Status().State, problems)
 			}
-			h.expect(r, time.Minute, StateHanging, 0, "dcgm: the host engine at 127.0.0.1:5555 has not answered for 1m0s")
+			h.expect(r, time.Minute, StateHanging, 0, "dcgm: the host engine at 127.0.0.1:5555 has not answered since "+r.lane.Began().UTC().Format(time.TimeOnly))
 			s.Hang = ""
 			h.play(s)
-			if _, ended := r.lane.wait(t.Context()); !ended {
+			if _, ended := r.lane.Wait(t.Context(), nil); !ended {
 				t.Fatal("the call never returned")
 			}
 			h.expect(r, time.Second, StateOK, 1, "")

@@ -6,6 +6,7 @@ import (
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 
+	"github.com/foretide/foretide/pkg/lane"
 	"github.com/foretide/foretide/pkg/telemetry"
 )
 
@@ -94,7 +95,7 @@ func listen(lib *library, log *xidLog, handles map[string]nvml.Device) *listener
 
 func (l *listener) run() {
 	defer close(l.done)
-	pause := backoff{first: eventPauseFirst, last: eventPauseLast}
+	pause := lane.Backoff{First: eventPauseFirst, Last: eventPauseLast}
 	for {
 		select {
 		case <-l.stop:
@@ -105,15 +106,15 @@ func (l *listener) run() {
 		event, ret := l.set.Wait(uint32(eventWait / time.Millisecond))
 		switch ret {
 		case nvml.SUCCESS:
-			pause.succeeded()
+			pause.Succeeded()
 			l.count(event)
 		case nvml.ERROR_TIMEOUT:
-			pause.succeeded()
+			pause.Succeeded()
 		default:
-			pause.failed(time.Now())
+			pause.Failed(time.Now())
 			select {
 			case <-l.stop:
-			case <-time.After(pause.wait):
+			case <-time.After(pause.Wait()):
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 
+	"github.com/foretide/foretide/pkg/lane"
 	"github.com/foretide/foretide/pkg/telemetry"
 )
 
@@ -15,7 +16,7 @@ import (
 // the job that runs in the lane.
 type gpu struct {
 	index int
-	lane  lane[outcome]
+	lane  lane.Lane[outcome]
 	// known is what was read here last, for messages while the lane is busy.
 	known telemetry.Device
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 
+	"github.com/foretide/foretide/pkg/lane"
 	"github.com/foretide/foretide/pkg/telemetry"
 )
 
@@ -43,12 +44,12 @@ type Reader struct {
 	observe     func(string, time.Duration)
 	lib         *library
 	initialized bool
-	retry       backoff
-	reopen      backoff
+	retry       lane.Backoff
+	reopen      lane.Backoff
 
-	opening  lane[opened]
-	counting lane[counted]
-	closing  lane[struct{}]
+	opening  lane.Lane[opened]
+	counting lane.Lane[counted]
+	closing  lane.Lane[struct{}]
 	gpus     []*gpu // by index
 	xids     xidLog
 	listener *listener
@@ -74,8 +75,8 @@ func New(o Options) *Reader {
 	r := &Reader{
 		candidates: defaultLibraries(),
 		observe:    o.Observe,
-		retry:      backoff{first: retryFirst, last: retryLast},
-		reopen:     backoff{first: reopenFirst, last: reopenLast},
+		retry:      lane.Backoff{First: retryFirst, Last: retryLast},
+		reopen:     lane.Backoff{First: reopenFirst, Last: reopenLast},
 		xids:       xidLog{heard: map[string]xids{}},
 	}
 	if o.LibraryPath != "" {
@@ -146,46 +147,46 @@ func (r *Reader) Read(ctx context.Context, now time.Time) ([]telemetry.Sample, [
 // time, that reading counts now. Hanging counts those that have not answered since an earlier one.
 func (r *Reader) readAll(ctx context.Context, count int, now time.Time) (outcomes []*outcome, unread []string, hanging int) {
 	outcomes = make([]*outcome, count)
-	var jobs []job
+	var jobs []lane.Job
 	for i, g := range r.gpus[:count] {
-		if late, ok := g.lane.take(); ok {
+		if late, ok := g.lane.Take(); ok {
 			outcomes[i] = &late
-		} else if g.lane.busy() {
+		} else if g.lane.Busy() {
 			hanging++
-			unread = append(unread, fmt.Sprintf("%s: the driver has not answered since %s", g.name(), g.lane.began.UTC().Format(time.TimeOnly)))
+			unread = append(unread, fmt.Sprintf("%s: the driver has not answered since %s", g.name(), g.lane.Began().UTC().Format(time.TimeOnly)))
 		} else {
-			jobs = append(jobs, g.lane.prepare(now, func() outcome { return g.read(r, now) }))
+			jobs = append(jobs, g.lane.Prepare(now, func() outcome { return g.read(r, now) }))
 		}
 	}
-	crew := newCrew(jobs)
+	crew := lane.NewCrew(jobs)
 	for i, g := range r.gpus[:count] {
-		if outcomes[i] != nil || !g.lane.began.Equal(now) {
+		if outcomes[i] != nil || !g.lane.Began().Equal(now) {
 			continue
 		}
-		if out, inTime := g.lane.wait(ctx, crew); inTime {
+		if out, inTime := g.lane.Wait(ctx, crew); inTime {
 			outcomes[i] = &out
 		} else {
 			unread = append(unread, fmt.Sprintf("%s: was not read in time", g.name()))
 		}
 	}
-	crew.dismiss()
+	crew.Dismiss()
 	return outcomes, unread, hanging
 }
 
 // count asks how many GPUs there are. Where that hangs, those known before are read all the same.
 func (r *Reader) count(ctx context.Context, now time.Time) (gpus int, problems []string, ok bool) {
-	r.counting.take() // an answer that came too late
+	r.counting.Take() // an answer that came too late
 	ask := func() (c counted) {
 		c.ret = timed(r.observe, "nvmlDeviceGetCount", func() (ret nvml.Return) { c.gpus, ret = r.lib.api.DeviceGetCount(); return ret })
 		return c
 	}
-	if r.counting.start(now, ask) {
-		if got, inTime := r.counting.wait(ctx, nil); inTime {
+	if r.counting.Start(now, ask) {
+		if got, inTime := r.counting.Wait(ctx, nil); inTime {
 			if got.ret == nvml.SUCCESS {
 				return got.gpus, nil, true
 			}
 			r.close(ctx)
-			r.retry.failed(now)
+			r.retry.Failed(now)
 			r.fail(now, StateFailed, fmt.Sprintf("count devices: %v", got.ret))
 			return 0, []string{"nvml: " + r.Status().Message}, false
 		}
@@ -223,22 +224,22 @@ func (r *Reader) open(ctx context.Context, now time.Time) bool {
 	if r.initialized {
 		return true
 	}
-	if r.opening.result != nil {
+	if r.opening.Pending() {
 		return r.opened(ctx, now)
 	}
-	r.closing.take()
-	if r.closing.busy() {
+	r.closing.Take()
+	if r.closing.Busy() {
 		r.fail(now, StateHanging, "nvmlShutdown does not return")
 		return false
 	}
-	if !r.retry.due(now) {
+	if !r.retry.Due(now) {
 		return false
 	}
-	r.retry.failed(now) // until proven otherwise
+	r.retry.Failed(now) // until proven otherwise
 	if r.lib == nil && !r.load(now) {
 		return false
 	}
-	r.opening.start(now, func() (o opened) {
+	r.opening.Start(now, func() (o opened) {
 		if o.ret = timed(r.observe, "nvmlInit", r.lib.api.Init); o.ret == nvml.SUCCESS {
 			o.driver = r.lib.driverVersion()
 		}
@@ -264,7 +265,7 @@ func (r *Reader) load(now time.Time) bool {
 
 // opened waits for the nvmlInit that is running: without persistence mode it takes seconds for each GPU.
 func (r *Reader) opened(ctx context.Context, now time.Time) bool {
-	o, inTime := r.opening.wait(ctx, nil)
+	o, inTime := r.opening.Wait(ctx, nil)
 	if !inTime {
 		r.fail(now, StateHanging, "the driver is being initialized; on some nodes that takes seconds for each GPU")
 		return false
@@ -275,7 +276,7 @@ func (r *Reader) opened(ctx context.Context, now time.Time) bool {
 		return false
 	}
 	r.initialized = true
-	r.retry.succeeded()
+	r.retry.Succeeded()
 	r.gpus, r.heard = nil, ""
 	// The state stays what it was until the devices are counted: initializing anew is no news of itself.
 	s := r.Status()
@@ -289,19 +290,19 @@ const closeWithin = 2 * time.Second
 
 // close gives NVML back and reports whether it is. While a call hangs nothing can be given back: another into the driver might hang as well.
 func (r *Reader) close(ctx context.Context) bool {
-	if o, ok := r.opening.take(); ok && o.ret == nvml.SUCCESS { // it came after all, and must be given back
+	if o, ok := r.opening.Take(); ok && o.ret == nvml.SUCCESS { // it came after all, and must be given back
 		r.initialized = true
 	}
 	if !r.initialized {
-		r.closing.take()
-		return !r.opening.busy() && !r.closing.busy()
+		r.closing.Take()
+		return !r.opening.Busy() && !r.closing.Busy()
 	}
-	if r.counting.busy() || slices.ContainsFunc(r.gpus, func(g *gpu) bool { return g.lane.busy() }) || !r.listener.close() {
+	if r.counting.Busy() || slices.ContainsFunc(r.gpus, func(g *gpu) bool { return g.lane.Busy() }) || !r.listener.close() {
 		return false
 	}
 	gpus, lib := r.gpus, r.lib
 	r.initialized, r.listener, r.gpus, r.heard = false, nil, nil, ""
-	r.closing.start(time.Now(), func() struct{} {
+	r.closing.Start(time.Now(), func() struct{} {
 		for _, g := range gpus {
 			g.forget()
 		}
@@ -309,7 +310,7 @@ func (r *Reader) close(ctx context.Context) bool {
 		_ = timed(r.observe, "nvmlShutdown", lib.api.Shutdown)
 		return struct{}{}
 	})
-	_, done := r.closing.wait(ctx, nil)
+	_, done := r.closing.Wait(ctx, nil)
 	return done
 }
 
@@ -317,7 +318,7 @@ func (r *Reader) close(ctx context.Context) bool {
 func (r *Reader) release(ctx context.Context, now time.Time) {
 	if r.close(ctx) {
 		r.fail(now, StateReleased, "NVML is given back, so that the driver can be unloaded: the devices are not read")
-		r.retry.succeeded()
+		r.retry.Succeeded()
 		return
 	}
 	r.fail(now, StateHanging, "NVML is to be given back, but a call hangs in the driver")
@@ -326,11 +327,11 @@ func (r *Reader) release(ctx context.Context, now time.Time) {
 func (r *Reader) reopenAfterLoss(ctx context.Context, lost bool, now time.Time) {
 	switch {
 	case !lost:
-		r.reopen.succeeded()
-	case r.reopen.idle():
-		r.reopen.failed(now)
-	case r.reopen.due(now):
-		r.reopen.failed(now)
+		r.reopen.Succeeded()
+	case r.reopen.Idle():
+		r.reopen.Failed(now)
+	case r.reopen.Due(now):
+		r.reopen.Failed(now)
 		r.close(ctx)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/foretide/foretide/pkg/problemlog"
 	"github.com/foretide/foretide/pkg/telemetry"
 )
 
@@ -82,7 +83,7 @@ type Sampler struct {
 	timeline timeline
 	open     *window // nil between two windows
 	closed   time.Duration
-	log      problemLog
+	log      *problemlog.Log
 
 	holdings    []telemetry.Holding
 	holdingsAge time.Duration // when they were told
@@ -100,7 +101,7 @@ func New(o Options) *Sampler {
 	if o.Workload == nil {
 		o.Workload = func(time.Time) []telemetry.WorkloadValue { return nil }
 	}
-	s := &Sampler{o: o, log: problemLog{o.Logger, map[string]time.Duration{}}, ledger: newLedger()}
+	s := &Sampler{o: o, log: problemlog.New(o.Logger), ledger: newLedger()}
 	s.SetReportInterval(o.Interval)
 	s.status.Store(&Status{})
 	return s
@@ -150,7 +151,7 @@ func (s *Sampler) Tick(ctx context.Context, now time.Time) {
 	seen := s.attribute(samples, holdings, at.elapsed)
 	problems = append(problems, seen.Problems...)
 	s.fold(at, seen, holdings, problems)
-	s.log.update(problems, at.elapsed)
+	s.log.Update(problems, at.elapsed)
 
 	status.Ticks++
 	status.OwnersKnown, status.Holders, status.Problems = answered, holders(holdings), len(problems)

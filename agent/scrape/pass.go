@@ -37,7 +37,7 @@ func (s *Scraper) pass(ctx context.Context) {
 	s.stats.Postponed += uint64(postponed)
 	s.stats.LastPass = time.Since(began)
 	s.mu.Unlock()
-	s.log.update(problems, s.o.Now())
+	s.log.Update(problems, s.o.Now().Sub(s.began))
 }
 
 // choose returns the targets and whether their pods are ready.

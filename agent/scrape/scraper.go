@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/foretide/foretide/pkg/problemlog"
 	"github.com/foretide/foretide/pkg/telemetry"
 )
 
@@ -69,7 +70,8 @@ type Stats struct {
 type Scraper struct {
 	o     Options
 	pages []*page // one for each scrape at one time; only Run uses them
-	log   problemLog
+	log   *problemlog.Log
+	began time.Time
 
 	mu       sync.Mutex
 	watches  map[Target]*watch
@@ -100,7 +102,7 @@ func New(o Options) *Scraper {
 		o.Now = time.Now
 	}
 	s := &Scraper{o: o, watches: map[Target]*watch{}, stats: Stats{Failures: map[Reason]uint64{}}}
-	s.log = problemLog{o.Logger, map[string]time.Time{}}
+	s.log, s.began = problemlog.New(o.Logger), o.Now()
 	for _, r := range Reasons() {
 		s.stats.Failures[r] = 0
 	}

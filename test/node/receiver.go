@@ -33,7 +33,7 @@ type Receiver struct {
 // Receive listens on a free port of the loopback, with a certificate of its own. take is called for each batch, one stream at a time
 // in order, and answers with the acknowledgement; a nil one is a plain one.
 func Receive(caFile string, take func(telemetry.Batch) *telemetrypb.Ack) (*Receiver, error) {
-	certificate, authority, err := certify()
+	certificate, authority, err := Certify()
 	if err != nil {
 		return nil, err
 	}
@@ -79,8 +79,8 @@ func (r *Receiver) Stream(stream telemetrypb.Telemetry_StreamServer) error {
 	}
 }
 
-// certify makes a certificate for the loopback that is its own authority.
-func certify() (tls.Certificate, []byte, error) {
+// Certify makes a certificate for the loopback that is its own authority.
+func Certify() (tls.Certificate, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, nil, err
