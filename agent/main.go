@@ -105,6 +105,7 @@ func newCommand() *command {
 	f.StringVar(&o.HostPodLogsPath, "host.pod-logs-path", o.HostPodLogsPath, "`folder` of the host's pod logs, for the same")
 	f.StringVar(&o.HostProcPath, "host.proc-path", o.HostProcPath, "`folder` of the host's /proc; the agent's own is the host's in a pod with hostPID")
 	f.Var((*list)(&o.KubeletDRADrivers), "kubelet.dra-drivers", "DRA drivers whose devices are GPUs, as a comma-separated `list`")
+	f.BoolVar(&o.KubeletHAMi, "kubelet.hami", o.KubeletHAMi, "believe HAMi's annotation on pods over the kubelet's device ids; only where HAMi's scheduler runs, for whoever may create pods can write it")
 	f.StringVar(&o.KubeletPodsSocketPath, "kubelet.pods-socket-path", o.KubeletPodsSocketPath, "`path` of the socket of the kubelet's Pods API; a kubelet without it is no error")
 	f.Var((*list)(&o.KubeletResourceNames), "kubelet.resource-names", "extended resources that are GPUs, as a comma-separated `list`; a name that ends in * stands for all that begin so")
 	f.StringVar(&o.KubeletSocketPath, "kubelet.socket-path", o.KubeletSocketPath, "`path` of the kubelet's pod-resources socket")

@@ -143,7 +143,7 @@ func (p *parts) build() (err error) {
 			ServerName: o.AggregatorServerName, TokenFile: o.AggregatorTokenFile, Node: o.NodeName, Session: p.spool.Session(),
 			Version: o.Version, Batches: p.spool, SetReportInterval: p.sampler.SetReportInterval, SetDraining: p.watch.draining.Store, Logger: p.logger})
 	}
-	p.server = newServer(newMetricsHandler(p.registry))
+	p.server = newServer(newMetricsHandler(p.registry, p.logger))
 	p.health = newServer(newHealthHandler(&health{sampler: p.sampler, devices: p.devices.state, interval: o.SamplerInterval, started: time.Now(), now: time.Now}))
 	return nil
 }

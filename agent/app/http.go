@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -102,9 +103,11 @@ func (h *health) informed() check {
 }
 
 // newMetricsHandler serves /metrics, as OpenMetrics to those who ask for it.
-func newMetricsHandler(gatherer prometheus.Gatherer) http.Handler {
+func newMetricsHandler(registry *prometheus.Registry, logger *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: 4, EnableOpenMetrics: true}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, EnableOpenMetrics: true,
+		// One odd series shall not take all others away.
+		ErrorHandling: promhttp.ContinueOnError, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn), Registry: registry}))
 	return mux
 }
 

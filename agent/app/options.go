@@ -45,6 +45,8 @@ type Options struct {
 	HostProcPath, HostPodLogsPath, HostContainerLogsPath string
 	// KubeletDRADrivers are the DRA drivers whose devices are GPUs.
 	KubeletDRADrivers []string
+	// KubeletHAMi has the annotation of HAMi's scheduler believed over the kubelet's device ids.
+	KubeletHAMi bool
 	// KubeletPodsSocketPath is the socket of the kubelet's Pods API.
 	KubeletPodsSocketPath string
 	// KubeletResourceNames are the extended resources that are GPUs; a name that ends in * stands for all that begin so.

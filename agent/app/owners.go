@@ -22,6 +22,8 @@ type owners struct {
 	claims claims
 	// holders are the pods that hold devices.
 	holders atomic.Pointer[map[podName]bool]
+	// hami tells that HAMi's annotations are believed.
+	hami bool
 	// blind tells that the processes of the host are not those of /proc.
 	blind bool
 }
@@ -30,7 +32,7 @@ type podName struct{ namespace, pod string }
 
 func newOwners(o Options, pods *kubelet.Pods, lister *resourceslices.Lister) *owners {
 	finder, names := process.New(o.HostProcPath), process.NewNames(o.HostPodLogsPath, o.HostContainerLogsPath)
-	return &owners{pods: pods, finder: finder, claims: claims{slices: lister},
+	return &owners{pods: pods, finder: finder, claims: claims{slices: lister}, hami: o.KubeletHAMi,
 		// In a PID namespace of its own the agent is its first process, and NVML's PIDs mean nothing there.
 		blind: !finder.SeesHost() && os.Getpid() == 1,
 		whose: process.Directory{
@@ -58,16 +60,19 @@ func (o *owners) attribute(samples []telemetry.Sample, holdings []telemetry.Hold
 	for i, s := range samples {
 		devices[i] = s.Device
 	}
-	holdings, odd := attribution.ApplyHAMi(holdings, o.allocated)
+	var odd []string
+	if o.hami {
+		holdings, odd = attribution.ApplyHAMi(holdings, o.allocated)
+	}
 	o.noteHolders(holdings)
-	held, lost := attribution.Resolve(devices, holdings, func(h telemetry.Holding) (attribution.Claimed, bool) {
+	held, lost, unresolved := attribution.Resolve(devices, holdings, func(h telemetry.Holding) (attribution.Claimed, bool) {
 		return o.claims.of(h, func(uuid string) bool {
 			return slices.ContainsFunc(devices, func(d telemetry.Device) bool { return d.UUID == uuid })
 		})
 	})
-	out := attribution.Attribute(attribution.Input{Samples: samples, Owners: held, OwnerOf: o.ownerOf})
+	out := attribution.Attribute(attribution.Input{Samples: samples, Owners: held, Lost: lost, OwnerOf: o.ownerOf})
 	o.finder.Sweep()
-	return sampler.Attributed{Readings: out.Readings, Usages: out.Usages, Problems: slices.Concat(odd, lost, o.claims.problems(), out.Problems)}
+	return sampler.Attributed{Readings: out.Readings, Usages: out.Usages, Problems: slices.Concat(odd, unresolved, o.claims.problems(), out.Problems)}
 }
 
 func (o *owners) ownerOf(pid int) (telemetry.Owner, attribution.Of) {
@@ -125,6 +130,9 @@ func (o *owners) noteHolders(holdings []telemetry.Holding) {
 // scrapeWanted is the annotation by which a pod that holds no GPU wants to be scraped all the same, as a gateway may.
 const scrapeWanted = "foretide.dev/scrape"
 
+// maxOtherPods bounds how many of those are scraped, for anybody may write the annotation.
+const maxOtherPods = 16
+
 // views returns the pods that may be inference servers, as the scraper looks at them: those that hold GPUs, and those that ask for it.
 // It may be called from any goroutine.
 func (o *owners) views() []scrape.PodView {
@@ -133,11 +141,15 @@ func (o *owners) views() []scrape.PodView {
 		return nil
 	}
 	var views []scrape.PodView
+	others := 0
 	for _, p := range o.pods.All() {
-		if _, wanted := p.Annotations[scrapeWanted]; !wanted && !(*holders)[podName{p.Namespace, p.Name}] {
-			continue
+		if !(*holders)[podName{p.Namespace, p.Name}] {
+			if _, wanted := p.Annotations[scrapeWanted]; !wanted || others == maxOtherPods {
+				continue
+			}
+			others++
 		}
-		v := scrape.PodView{Namespace: p.Namespace, Name: p.Name, IP: p.IP, Running: p.IP != "", Ready: p.Ready, Annotations: p.Annotations}
+		v := scrape.PodView{Namespace: p.Namespace, Name: p.Name, IP: p.IP, Running: p.Running, Ready: p.Ready, Annotations: p.Annotations}
 		for _, port := range p.Ports {
 			v.Ports = append(v.Ports, scrape.Port{Name: port.Name, Number: port.Number})
 		}

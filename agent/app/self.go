@@ -9,6 +9,7 @@ func (p *parts) self() exporter.Self {
 		KubeletUp: ticks.OwnersKnown, PodsAPIUp: p.pods.Served(), Problems: ticks.Problems, LastTick: ticks.Began}
 	if p.scraper != nil {
 		stats := p.scraper.Stats()
+		s.Problems += len(p.scraper.Problems())
 		s.Scraping = &exporter.Scraping{Targets: stats.Targets, Scrapes: map[string]uint64{}}
 		ok := stats.Scrapes
 		for reason, n := range stats.Failures {

@@ -30,8 +30,8 @@ const (
 // Input is one look at all devices of a node.
 type Input struct {
 	Samples []telemetry.Sample
-	// Owners says who holds each device, by UUID: see [Resolve].
-	Owners map[string][]telemetry.Owner
+	// Owners says who holds each device, by UUID, and Lost who holds what is no device of this node, by its id: see [Resolve].
+	Owners, Lost map[string][]telemetry.Owner
 	// OwnerOf says whose a process is, by PID.
 	OwnerOf func(pid int) (telemetry.Owner, Of)
 }
@@ -52,6 +52,7 @@ type Output struct {
 //	one                   | no  | the reading
 //	several               | yes | what the owner's own processes used; 0 when there are none
 //	several               | no  | none of the metric, unless the reading is 0; a problem when it is utilization
+//	any, the device unread | -  | none of any metric, and a problem
 //	any                   | yes | what processes of pods that do not hold it used, as well
 //
 // A holder of whom no process is known has an unknown part, not 0, where there are processes that may be its own.
@@ -72,15 +73,32 @@ func Attribute(in Input) Output {
 	for _, uuid := range slices.Sorted(maps.Keys(in.Owners)) {
 		if _, ok := read[uuid]; !ok && len(in.Owners[uuid]) > 0 {
 			out.Problems = append(out.Problems, fmt.Sprintf("attribution: device %s of %s was not read", uuid, names(in.Owners[uuid])))
+			out.Usages = append(out.Usages, unknown(uuid, in.Owners[uuid])...)
 		}
 	}
+	for _, id := range slices.Sorted(maps.Keys(in.Lost)) {
+		out.Usages = append(out.Usages, unknown(id, in.Lost[id])...)
+	}
 	return out
+}
+
+// unknown says that the owners hold a device of which nothing is known: a pod that has another device as well is not to be taken for one
+// that has only that.
+func unknown(device string, owners []telemetry.Owner) []telemetry.Usage {
+	usages := make([]telemetry.Usage, len(owners))
+	for i, o := range owners {
+		usages[i] = telemetry.Usage{Owner: o, DeviceUUID: device, Attribution: telemetry.AttributionUnknown}
+	}
+	return usages
 }
 
 // chargeInstances gives the owners of MIG instances their part of what the GPU drew.
 func chargeInstances(out *Output, read map[string]int) {
 	for i := range out.Usages {
 		u := &out.Usages[i]
+		if _, ok := read[u.DeviceUUID]; !ok {
+			continue
+		}
 		part := out.Readings[read[u.DeviceUUID]].Device.MIG
 		parent, known := read[part.ParentUUID]
 		busy, measured := u.Values[telemetry.UtilizationMean]

@@ -209,10 +209,12 @@ func TestOwnerOfAMIGInstanceIsChargedItsPartOfWhatTheGPUDraws(t *testing.T) {
 	}
 }
 
-func TestHeldDeviceThatWasNotReadIsNamed(t *testing.T) {
-	out := Attribute(Input{Owners: map[string][]telemetry.Owner{"GPU-9": {owner("1")}}, OwnerOf: whose})
-	if len(out.Usages) != 0 || len(out.Problems) != 1 || !strings.Contains(out.Problems[0], "GPU-9 of ns/1 (c) was not read") {
-		t.Errorf("usages %v, problems %q", out.Usages, out.Problems)
+func TestHeldDeviceThatWasNotReadOrIsNotKnownIsUnknownNotMissing(t *testing.T) {
+	out := Attribute(Input{Owners: map[string][]telemetry.Owner{"GPU-9": {owner("1")}}, Lost: map[string][]telemetry.Owner{"tegra": {owner("2")}}, OwnerOf: whose})
+	want := []telemetry.Usage{{Owner: owner("1"), DeviceUUID: "GPU-9", Attribution: telemetry.AttributionUnknown},
+		{Owner: owner("2"), DeviceUUID: "tegra", Attribution: telemetry.AttributionUnknown}}
+	if d := cmp.Diff(want, out.Usages); d != "" || len(out.Problems) != 1 || !strings.Contains(out.Problems[0], "GPU-9 of ns/1 (c) was not read") {
+		t.Errorf("(-want +got)\n%s problems %q", d, out.Problems)
 	}
 }
 

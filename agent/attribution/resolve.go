@@ -1,6 +1,7 @@
 package attribution
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -25,7 +26,7 @@ type Claimed struct {
 }
 
 // Resolve says which devices the holdings are of: owners by device UUID, each once and in alphabetical order. claimed looks up
-// a DRA device. What matches no device is named, one problem for each resource; but a UUID is taken at its word, for
+// a DRA device. What matches no device is lost, by its id, and named, one problem for each resource; but a UUID is taken at its word, for
 // its device may be one that was not read.
 //
 //	id                                  | who says so                                  | device
@@ -35,13 +36,14 @@ type Claimed struct {
 //	…::<n>, …/vgpu<n>                   | replica n of any of these: time-slicing, MPS | the device that is shared
 //	all                                 | NVIDIA's device plugin on WSL                | every GPU
 //	gpu-0, gpu-0-mig-1g10gb-19-2 (DRA)  | NVIDIA's DRA driver                          | by what its ResourceSlice says of that name
-func Resolve(devices []telemetry.Device, holdings []telemetry.Holding, claimed func(telemetry.Holding) (Claimed, bool)) (map[string][]telemetry.Owner, []string) {
-	owners := map[string][]telemetry.Owner{}
-	lost := map[string][]telemetry.Holding{}
+func Resolve(devices []telemetry.Device, holdings []telemetry.Holding, claimed func(telemetry.Holding) (Claimed, bool)) (owners, lost map[string][]telemetry.Owner, problems []string) {
+	owners, lost = map[string][]telemetry.Owner{}, map[string][]telemetry.Owner{}
+	odd := map[string][]telemetry.Holding{}
 	for _, h := range holdings {
 		uuids := resolve(devices, h, claimed)
 		if len(uuids) == 0 {
-			lost[h.Resource] = append(lost[h.Resource], h)
+			odd[h.Resource] = append(odd[h.Resource], h)
+			lost[cmp.Or(h.ID, h.Resource)] = append(lost[cmp.Or(h.ID, h.Resource)], h.Owner)
 		}
 		for _, uuid := range uuids {
 			if !slices.Contains(owners[uuid], h.Owner) {
@@ -52,13 +54,12 @@ func Resolve(devices []telemetry.Device, holdings []telemetry.Holding, claimed f
 	for _, holders := range owners {
 		sortOwners(holders)
 	}
-	var problems []string
-	for _, resource := range slices.Sorted(maps.Keys(lost)) {
-		first := lost[resource][0]
+	for _, resource := range slices.Sorted(maps.Keys(odd)) {
+		first := odd[resource][0]
 		problems = append(problems, fmt.Sprintf("attribution: %s: %d ids are of no device of this node, such as %q of %s: not attributed",
-			resource, len(lost[resource]), first.ID, names([]telemetry.Owner{first.Owner})))
+			resource, len(odd[resource]), first.ID, names([]telemetry.Owner{first.Owner})))
 	}
-	return owners, problems
+	return owners, lost, problems
 }
 
 func resolve(devices []telemetry.Device, h telemetry.Holding, claimed func(telemetry.Holding) (Claimed, bool)) []string {

@@ -116,10 +116,10 @@ func (m dcgmMetric) collect(whole float64, unattributed telemetry.Values, l line
 	rest = m.inUnit(rest)
 	// A counter is the device's since the driver was loaded. An owner's began later, so that they have no sum.
 	divided = divided && m.Split.Sums() && m.Kind == telemetry.Gauge
-	switch owners := len(l.usages); {
-	case owners == 1 && !(divided && rest > 0):
+	switch {
+	case l.hasOnlyHolder() && !(divided && rest > 0):
 		show(l.owners[0], m.inUnit(whole))
-	case owners == 0 || !divided:
+	case len(l.usages) == 0 || !divided:
 		show(l.device, m.inUnit(whole))
 	default:
 		for i, u := range l.usages {
@@ -131,6 +131,11 @@ func (m dcgmMetric) collect(whole float64, unattributed telemetry.Values, l line
 			show(l.device, rest)
 		}
 	}
+}
+
+// hasOnlyHolder tells one who holds the device alone from one whose processes merely use it.
+func (l lines) hasOnlyHolder() bool {
+	return len(l.usages) == 1 && (l.usages[0].Attribution == telemetry.AttributionExclusive || l.usages[0].Attribution == telemetry.AttributionMIG)
 }
 
 // inUnit converts to DCGM's unit, to three decimals: 0.29 × 100 is 28.999999999999996.

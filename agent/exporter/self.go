@@ -62,8 +62,8 @@ func newSelfCollector(version string, self func() Self) *selfCollector {
 	return &selfCollector{
 		self: self, version: version,
 		build:        desc("build_info", "", "Always 1; the labels say what runs.", "version", "go_version"),
-		nvmlUp:       desc("nvml_up", "", "Whether NVML answers (1), even if it knows of no device."),
-		nvmlState:    desc("nvml_state", "", "1 for the state the agent is in with NVML, 0 for the others.", "state"),
+		nvmlUp:       desc("nvml_up", "", "Whether NVML, or with --devices.source=dcgm the host engine, answers (1), even if it knows of no device."),
+		nvmlState:    desc("nvml_state", "", "1 for the state the agent is in with NVML, or with the DCGM host engine, 0 for the others.", "state"),
 		devices:      desc("devices", "devices", "Devices that could be read at the last tick."),
 		hanging:      desc("hanging_devices", "devices", "GPUs whose driver has not answered since an earlier tick; the others go on."),
 		kubeletUp:    desc("kubelet_up", "", "Whether the kubelet said at the last tick who holds which device (1)."),

@@ -11,6 +11,8 @@ type PodInfo struct {
 	// Pod has no UID when the pod is static: the kubelet's own of it, which cgroups and [Pods.ByUID] know, is not the API
 	// object's. Ready is not known while the kubelet cannot be reached.
 	telemetry.Pod
+	// Running is the pod's phase: its address is its own only while it is.
+	Running bool
 	// IP is the first of the pod's addresses; empty until it has one.
 	IP string
 	// HostNetwork tells that IP is the node's.

@@ -26,6 +26,8 @@ const (
 	retryFirst, retryLast = time.Second, 10 * time.Second
 	// keepLost is how long pods are remembered without a kubelet: a restart takes seconds.
 	keepLost = time.Minute
+	// resyncEvery is how long a watch lasts before the pods are told anew: the kubelet drops events when it cannot send them fast enough.
+	resyncEvery = 10 * time.Minute
 )
 
 // PodsOptions configures [Pods].
@@ -49,14 +51,14 @@ type Pods struct {
 	lost   time.Time // since when the kubelet is not there; zero while it is
 }
 
-type pauses struct{ poll, retryFirst, retryLast, keepLost time.Duration }
+type pauses struct{ poll, retryFirst, retryLast, keepLost, resync time.Duration }
 
 // NewPods returns what Run brings up to date.
 func NewPods(o PodsOptions) *Pods {
 	if o.SocketPath == "" {
 		o.SocketPath = DefaultPodsSocketPath
 	}
-	return &Pods{o: o, pause: pauses{pollEvery, retryFirst, retryLast, keepLost}, changed: func() {}, table: newPodTable()}
+	return &Pods{o: o, pause: pauses{pollEvery, retryFirst, retryLast, keepLost, resyncEvery}, changed: func() {}, table: newPodTable()}
 }
 
 // Served reports whether the kubelet serves its pods, and all of them are known.
@@ -164,7 +166,10 @@ func (p *Pods) follow(ctx context.Context, api podsapi.PodsClient) (synced bool,
 	defer tooLong.Stop()
 	watch, err := api.WatchPods(watching, &podsapi.WatchPodsRequest{})
 	if err == nil {
-		synced, err = p.watch(watch, func() { tooLong.Stop() })
+		synced, err = p.watch(watch, func() { tooLong.Reset(p.pause.resync) })
+	}
+	if synced && watching.Err() != nil && ctx.Err() == nil {
+		return true, nil
 	}
 	if watching.Err() != nil && ctx.Err() == nil {
 		return synced, context.DeadlineExceeded

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,17 +20,24 @@ import (
 // podsServer is a kubelet that tells its pods, and then what comes through events.
 type podsServer struct {
 	podsapi.UnimplementedPodsServer
+	mu      sync.Mutex
 	pods    [][]byte
 	events  chan *podsapi.WatchPodsEvent
 	noWatch bool
 	noList  bool
 }
 
+func (s *podsServer) all() [][]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pods
+}
+
 func (s *podsServer) WatchPods(_ *podsapi.WatchPodsRequest, to grpc.ServerStreamingServer[podsapi.WatchPodsEvent]) error {
 	if s.noWatch {
 		return status.Error(codes.Unimplemented, "no watch")
 	}
-	for _, pod := range s.pods {
+	for _, pod := range s.all() {
 		if err := to.Send(&podsapi.WatchPodsEvent{Type: podsapi.EventType_ADDED, Pod: pod}); err != nil {
 			return err
 		}
@@ -53,7 +61,7 @@ func (s *podsServer) ListPods(context.Context, *podsapi.ListPodsRequest) (*podsa
 	if s.noList {
 		return nil, status.Error(codes.Unimplemented, "no list")
 	}
-	return &podsapi.ListPodsResponse{Pods: s.pods}, nil
+	return &podsapi.ListPodsResponse{Pods: s.all()}, nil
 }
 
 func servePods(t *testing.T, socket string, s podsapi.PodsServer) (stop func()) {
@@ -122,7 +130,7 @@ func (w *watched) names() []string {
 	return names
 }
 
-var quick = pauses{poll: time.Millisecond, retryFirst: time.Millisecond, retryLast: 10 * time.Millisecond, keepLost: time.Minute}
+var quick = pauses{poll: time.Millisecond, retryFirst: time.Millisecond, retryLast: 10 * time.Millisecond, keepLost: time.Minute, resync: time.Hour}
 
 func podEvent(kind podsapi.EventType, pod []byte) *podsapi.WatchPodsEvent {
 	return &podsapi.WatchPodsEvent{Type: kind, Pod: pod}
@@ -161,6 +169,23 @@ func TestPodsAreWatched(t *testing.T) {
 	}
 	if _, _, found := w.ByContainerID("u2c"); found {
 		t.Error("the container of a pod that is gone is still found")
+	}
+}
+
+func TestPodsAreToldAnewNowAndThen(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "p.sock")
+	s := &podsServer{pods: [][]byte{wire(t, apiPod("a", "u1")), wire(t, apiPod("ghost", "u2"))}, events: make(chan *podsapi.WatchPodsEvent)}
+	servePods(t, socket, s)
+	soon := quick
+	soon.resync = 20 * time.Millisecond
+	w := runPods(t, socket, soon)
+	w.until("both pods", w.Served)
+	s.mu.Lock()
+	s.pods = s.pods[:1] // and the event that says so is lost
+	s.mu.Unlock()
+	w.until("the ghost is gone", func() bool { _, ok := w.ByUID("u2"); return !ok })
+	if !w.Served() {
+		t.Error("not served any more")
 	}
 }
 

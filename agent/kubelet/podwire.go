@@ -21,7 +21,8 @@ const (
 	ephemeralCommon                               = 1
 	containerName, containerPorts                 = 1, 6
 	portName, portNumber                          = 1, 3
-	statusConditions, statusPodIP, statusPodIPs   = 2, 6, 12
+	statusPhase, statusConditions                 = 1, 2
+	statusPodIP, statusPodIPs                     = 6, 12
 	statusContainers, statusInit, statusEphemeral = 8, 10, 13
 	conditionType, conditionStatus                = 1, 2
 	containerStatusName, containerStatusID        = 1, 8
@@ -218,6 +219,8 @@ func (p *PodInfo) decodeStatus(message []byte, ids map[string]string) error {
 	var addresses []string
 	err := eachField(message, func(number protowire.Number, f field) error {
 		switch number {
+		case statusPhase:
+			p.Running = string(f.bytes) == "Running"
 		case statusConditions:
 			return decodeReady(f.bytes, &p.Pod)
 		case statusPodIP:

@@ -70,8 +70,8 @@ func TestPodIsReadFromTheBytesOfTheAPIsType(t *testing.T) {
 		t.Fatalf("uid %q, error %v", uid, err)
 	}
 	want := &PodInfo{
-		Pod: telemetry.Pod{Namespace: "ns", Name: "web", UID: "u1", ControllerKind: "ReplicaSet", ControllerName: "web-7d9f", Known: true, Ready: true},
-		IP:  "10.0.0.7", HostNetwork: true,
+		Pod:     telemetry.Pod{Namespace: "ns", Name: "web", UID: "u1", ControllerKind: "ReplicaSet", ControllerName: "web-7d9f", Known: true, Ready: true},
+		Running: true, IP: "10.0.0.7", HostNetwork: true,
 		Annotations: map[string]string{"prometheus.io/scrape": "true", "foretide.dev/port": "metrics", "hami.io/vgpu-node": "n"},
 		// In the order of the bytes, where containers come before init containers.
 		Ports:      []Port{{"model", "http", 8000}, {"model", "metrics", 9000}, {"proxy", "", 15000}},

@@ -38,10 +38,11 @@ func gpm() family {
 // monitor holds a device's last sample and room for the next.
 type monitor struct {
 	last, next nvml.GpmSample
-	taken      time.Time
+	// taken is when the driver had answered: at short intervals two ticks are far enough apart where two samples are not.
+	taken time.Time
 }
 
-func readGPM(t *target, s *telemetry.Sample, now time.Time) nvml.Return {
+func readGPM(t *target, s *telemetry.Sample, _ time.Time) nvml.Return {
 	if t.together {
 		return nvml.SUCCESS
 	}
@@ -51,14 +52,14 @@ func readGPM(t *target, s *telemetry.Sample, now time.Time) nvml.Return {
 		}
 	}
 	m := t.monitor
-	if !m.taken.IsZero() && now.Sub(m.taken) < gpmApart {
+	if !m.taken.IsZero() && time.Since(m.taken) < gpmApart {
 		return nvml.SUCCESS
 	}
 	if ret := t.timed("nvmlGpmSampleGet", func() nvml.Return { return t.takeGPM(m.next) }); ret != nvml.SUCCESS {
 		return ret
 	}
 	first := m.taken.IsZero()
-	m.last, m.next, m.taken = m.next, m.last, now
+	m.last, m.next, m.taken = m.next, m.last, time.Now()
 	if first {
 		return nvml.SUCCESS
 	}

@@ -343,6 +343,56 @@ func TestOwnerThatUsedTheDeviceForAPartOfTheWindowUsedNothingInTheRest(t *testin
 	}
 }
 
+func TestPartOfAGPUsPowerThatAnInstanceHasIsAMeanOverTheGPUsSamples(t *testing.T) {
+	n := newNode(t)
+	n.tick(time.Second, 0)
+	n.s.SetReportInterval(2 * time.Second)
+	gpu, instance := telemetry.Device{UUID: "GPU-0"}, telemetry.Device{UUID: "MIG-0", MIG: telemetry.MIG{ParentUUID: "GPU-0"}}
+	for i := range 2 {
+		n.s.o.Attribute = func([]telemetry.Sample, []telemetry.Holding) Attributed {
+			power := telemetry.Values{telemetry.Power: 300}
+			u := telemetry.Usage{Owner: anna, DeviceUUID: "MIG-0", Values: telemetry.Values{telemetry.MemoryTotal: 1}}
+			rest := 300.0
+			if i == 1 { // how busy the instance was is known from the second sample on
+				u.Values[telemetry.Power], rest = 100, 200
+			}
+			return Attributed{Usages: []telemetry.Usage{u}, Readings: []telemetry.Reading{
+				{Device: gpu, Values: power, Unattributed: telemetry.Values{telemetry.Power: rest}}, {Device: instance}}}
+		}
+		n.tickAsIs(time.Second)
+	}
+	b := n.batches[0]
+	if got := b.Usages[0].Values[telemetry.Power] + b.Readings[0].Unattributed[telemetry.Power]; got != 300 {
+		t.Errorf("power: %v W in sum; want the GPU's 300: %+v", got, b)
+	}
+}
+
+func TestSamplesInWhichAnOwnersPartIsNotKnownDoNotCountAsIdle(t *testing.T) {
+	n := newNode(t)
+	n.tick(time.Second, 0)
+	n.s.SetReportInterval(4 * time.Second)
+	all := n.s.o.Attribute
+	for i := range 4 {
+		n.s.o.Attribute = func(samples []telemetry.Sample, _ []telemetry.Holding) Attributed {
+			seen := all(samples, held(anna))
+			if i < 2 { // whose the processes are is not known yet
+				seen.Usages[0].Values = nil
+				seen.Readings[0].Unattributed = telemetry.Values{telemetry.UtilizationMean: 0.8}
+			}
+			seen.Usages = append(seen.Usages, telemetry.Usage{Owner: bert, DeviceUUID: "GPU-gone", Attribution: telemetry.AttributionUnknown})
+			return seen
+		}
+		n.tick(time.Second, 0.8)
+	}
+	b := n.batches[0]
+	if got := b.Usages[0].Values[telemetry.UtilizationMean]; got < 0.799 || got > 0.801 {
+		t.Errorf("utilization = %v; want 0.8, of the samples in which it is known", got)
+	}
+	if got := b.Usages[1]; got.DeviceUUID != "GPU-gone" || got.Values != nil {
+		t.Errorf("usage = %+v; want that of the device that was not read, without values", got)
+	}
+}
+
 func TestEnergyOfOwnersIsCountedFromWhenTheyAreSeenAndAddsUp(t *testing.T) {
 	n := newNode(t)
 	n.holdings = held(anna, bert)

@@ -3,6 +3,7 @@ package sampler
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -33,6 +34,7 @@ type deviceFold struct {
 type usageFold struct {
 	attribution telemetry.Attribution
 	values      fold
+	samples     int // in which the owner was there, whatever was known of it
 }
 
 // fold is the samples of some metrics.
@@ -70,7 +72,12 @@ func (w *window) add(at instant, seen Attributed, problems []string) {
 			w.used[key] = f
 		}
 		f.attribution = u.Attribution
-		f.values.add(u.Values, w.devices[u.DeviceUUID].samples)
+		f.samples++
+		at := 0
+		if d := w.devices[u.DeviceUUID]; d != nil { // it may be one that was not read
+			at = d.samples
+		}
+		f.values.add(u.Values, at)
 	}
 	for _, p := range problems {
 		w.problem(p)
@@ -101,7 +108,7 @@ func (w *window) problem(text string) {
 func (w *window) readings() []telemetry.Reading {
 	out := make([]telemetry.Reading, 0, len(w.devices))
 	for _, d := range w.devices {
-		out = append(out, telemetry.Reading{Device: d.device, Values: d.values.values(nil), Unattributed: d.unattributed.values(nil)})
+		out = append(out, telemetry.Reading{Device: d.device, Values: d.values.values(none, 0), Unattributed: d.unattributed.values(none, 0)})
 	}
 	slices.SortFunc(out, func(a, b telemetry.Reading) int {
 		return cmp.Or(cmp.Compare(a.Device.Index, b.Device.Index), cmp.Compare(a.Device.MIG.ParentUUID, b.Device.MIG.ParentUUID),
@@ -114,18 +121,46 @@ func (w *window) readings() []telemetry.Reading {
 func (w *window) usages() []telemetry.Usage {
 	var out []telemetry.Usage
 	for key, f := range w.used {
-		out = append(out, telemetry.Usage{Owner: key.owner, DeviceUUID: key.uuid, Attribution: f.attribution, Values: f.values.values(w.devices[key.uuid])})
+		out = append(out, telemetry.Usage{Owner: key.owner, DeviceUUID: key.uuid, Attribution: f.attribution, Values: f.values.values(w.restOf(key.uuid), f.samples)})
 	}
 	slices.SortFunc(out, func(a, b telemetry.Usage) int {
-		return cmp.Or(cmp.Compare(w.devices[a.DeviceUUID].device.Index, w.devices[b.DeviceUUID].device.Index), cmp.Compare(a.DeviceUUID, b.DeviceUUID),
+		return cmp.Or(cmp.Compare(w.index(a.DeviceUUID), w.index(b.DeviceUUID)), cmp.Compare(a.DeviceUUID, b.DeviceUUID),
 			cmp.Compare(a.Owner.Namespace, b.Owner.Namespace), cmp.Compare(a.Owner.Pod, b.Owner.Pod), cmp.Compare(a.Owner.Container, b.Owner.Container))
 	})
 	return out
 }
 
-// values folds each metric as the catalogue says. On, for a usage, is the device: an owner that was not there in some of the
-// samples that were divided used nothing in those, so that the usages still add up.
-func (f fold) values(on *deviceFold) telemetry.Values {
+// restOf returns, by metric, what nobody had of what a usage of the device is a part of: of the device, or of the GPU where a MIG instance's
+// part is charged to that.
+func (w *window) restOf(uuid string) func(telemetry.Definition) cell {
+	on := w.devices[uuid]
+	if on == nil { // it was not read
+		return none
+	}
+	gpu := w.devices[on.device.MIG.ParentUUID]
+	return func(d telemetry.Definition) cell {
+		if gpu != nil && d.Split == telemetry.SplitTime {
+			return gpu.unattributed[d.Metric]
+		}
+		return on.unattributed[d.Metric]
+	}
+}
+
+// none is the rest of what is no part of anything.
+func none(telemetry.Definition) cell { return cell{} }
+
+// index is that of a device; one that was not read comes last.
+func (w *window) index(uuid string) int {
+	if d := w.devices[uuid]; d != nil {
+		return d.device.Index
+	}
+	return math.MaxInt
+}
+
+// values folds each metric as the catalogue says. For a usage, restOf tells what nobody had, and present in how many samples the owner was
+// there: in divided samples in which it was not it used nothing, so that the usages still add up; those in which it was, and the metric is not
+// known, say nothing.
+func (f fold) values(restOf func(telemetry.Definition) cell, present int) telemetry.Values {
 	if len(f) == 0 {
 		return nil
 	}
@@ -133,9 +168,12 @@ func (f fold) values(on *deviceFold) telemetry.Values {
 	for m, c := range f {
 		d := m.Definition()
 		samples, left := c.samples, false
-		if on != nil && d.Split.Sums() {
-			rest := on.unattributed[m]
-			samples, left = max(samples, rest.samples), rest.at > c.at
+		if d.Split.Sums() {
+			rest := restOf(d)
+			left = rest.at > c.at
+			if d.Split != telemetry.SplitProcess || present <= c.samples {
+				samples = max(samples, rest.samples)
+			}
 		}
 		switch {
 		case d.Fold == telemetry.FoldMean:

@@ -88,7 +88,7 @@ func part(s telemetry.Split) string {
 	case telemetry.SplitProcess:
 		return "what its processes used; adds up"
 	case telemetry.SplitTime:
-		return "by how long its processes were busy; adds up"
+		return "by how long its processes were busy; adds up, of a counter the increases do"
 	case telemetry.SplitPeak:
 		return "its own largest"
 	case telemetry.SplitSole:

@@ -54,7 +54,7 @@ var catalogue = [...]Definition{
 		"Power drawn by the board.",
 		"DCGM_FI_DEV_POWER_USAGE", 1, "nvmlDeviceGetPowerUsage"},
 	{Energy, "foretide_device_energy_joules_total", "joules", Counter, FoldLast, SplitTime,
-		"Energy drawn by the board: of a device since the driver was loaded, of a pod since the agent first saw it there.",
+		"Energy drawn by the board: of a device since the driver was loaded, of a pod, and of nobody, since the agent first saw it there; the increases add up.",
 		"DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", 1000, "NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION"},
 	{PCIeTransmit, "foretide_device_pcie_transmit_bytes_per_second", "bytes_per_second", Gauge, FoldMean, SplitSole,
 		"Bytes sent over PCIe.",

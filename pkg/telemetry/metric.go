@@ -73,7 +73,8 @@ const (
 	SplitNone Split = iota
 	// SplitProcess means: each owner gets what its own processes used; what is left is unattributed. The sum is the reading.
 	SplitProcess
-	// SplitTime means: each owner gets the part that its share of [UtilizationMean] is of the whole time; the sum is the reading.
+	// SplitTime means: each owner gets the part that its share of [UtilizationMean] is of the whole time; the sum is the
+	// reading, and of a counter the sum of the increases is the reading's.
 	SplitTime
 	// SplitPeak means: each owner gets its own largest sample, never more than the device's. Peaks have no sum.
 	SplitPeak
