@@ -63,7 +63,8 @@ e2e: images fakenvml ## The walkthrough and the conformance suite on a real clus
 .PHONY: conformance
 conformance: images fakenvml ## Everything the agent promises, case by case, on scripted nodes and a real kubelet; writes the table into agent/README.md
 	trap 'cd $(CURDIR) && $(MAKE) --no-print-directory cluster-down >/dev/null' EXIT; $(MAKE) --no-print-directory cluster-up; \
-	KUBECONFIG=$(CLUSTER_DIR)/kubeconfig PATH=$(K8S_BIN):$$PATH go test -count=1 -v -timeout 30m -tags conformance ./test/conformance -update
+	KUBECONFIG=$(CLUSTER_DIR)/kubeconfig PATH=$(K8S_BIN):$$PATH go test -count=1 -v -timeout 30m -tags conformance ./test/conformance -update | tee bin/conformance.txt; \
+	grep BENCH bin/conformance.txt
 
 .PHONY: demo
 demo: bin/agent fakenvml ## See the main job on recorded load in two minutes; no cluster needed; ends by itself

@@ -51,7 +51,7 @@ func (l *Lane[T]) Busy() bool { return l.result != nil && len(l.result) == 0 }
 
 // Take returns the result that came after its time, if there is one.
 func (l *Lane[T]) Take() (T, bool) {
-	if l.result == nil || len(l.result) == 0 {
+	if len(l.result) == 0 {
 		var none T
 		return none, false
 	}
