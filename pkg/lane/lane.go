@@ -64,10 +64,8 @@ func (l *Lane[T]) Take() (T, bool) {
 // its patience has ended.
 func (l *Lane[T]) Wait(ctx context.Context, c *Crew) (T, bool) {
 	var impatient <-chan time.Time
-	if c != nil && len(c.jobs) > 0 {
-		ticker := time.NewTicker(patience)
-		defer ticker.Stop()
-		impatient = ticker.C
+	if c != nil {
+		impatient = c.impatience.C
 	}
 	for ctx.Err() == nil {
 		select {
@@ -83,11 +81,14 @@ func (l *Lane[T]) Wait(ctx context.Context, c *Crew) (T, bool) {
 }
 
 // Crew runs jobs: one goroutine all of them, unless it is told that one takes long.
-type Crew struct{ jobs chan Job }
+type Crew struct {
+	jobs       chan Job
+	impatience *time.Ticker
+}
 
 // NewCrew begins with the jobs.
 func NewCrew(jobs []Job) *Crew {
-	c := &Crew{make(chan Job, len(jobs))}
+	c := &Crew{make(chan Job, len(jobs)), time.NewTicker(patience)}
 	for _, j := range jobs {
 		c.jobs <- j
 	}
@@ -108,8 +109,9 @@ func (c *Crew) reinforce() {
 	}()
 }
 
-// Dismiss abandons the jobs that nobody has begun, and returns how many they were.
+// Dismiss ends the crew's work: it abandons the jobs that nobody has begun, and returns how many they were.
 func (c *Crew) Dismiss() int {
+	c.impatience.Stop()
 	n := 0
 	for j := range c.jobs {
 		j.abandon()
