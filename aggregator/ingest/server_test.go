@@ -96,6 +96,7 @@ func serve(t *testing.T) fixture {
 		Registerer: f.registry, Appender: f.room, Sink: f.room, Authenticate: authenticate,
 		TLS: &tls.Config{Certificates: certificates.TLS.Certificates}, Now: func() time.Time { return start },
 		ReportInterval: func() time.Duration { return 1500 * time.Millisecond },
+		Draining:       func(node string) bool { return node == "cordoned" },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -396,5 +397,25 @@ func TestMissingPartsAreNamed(t *testing.T) {
 	}
 	if _, err := NewServer(Options{Appender: r, Sink: r, Authenticate: authenticate}); err == nil || !strings.Contains(err.Error(), "TLS") {
 		t.Errorf("without TLS: %v", err)
+	}
+}
+
+func TestAgentIsToldThatItsNodeIsBeingDrained(t *testing.T) {
+	f := serve(t)
+	for node, want := range map[string]bool{"cordoned": true, "node-1": false} {
+		s := f.dial(t, "of-any")
+		if err := s.Send(hello(telemetry.Protocol, node)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Send(&telemetrypb.AgentMessage{Message: &telemetrypb.AgentMessage_Batch{Batch: batch(1, start)}}); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := s.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := answer.GetAck().GetNodeDraining(); got != want {
+			t.Errorf("%s is being drained: %v; want %v", node, got, want)
+		}
 	}
 }
