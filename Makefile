@@ -16,7 +16,8 @@ AGENT_LDFLAGS := $(LDFLAGS) -extldflags=-Wl,-z,lazy
 PACKAGES_CLUSTER := etcd-server containerd runc containernetworking-plugins nftables iproute2 buildah ca-certificates tzdata netbase
 PACKAGES_GENERATE := protobuf-compiler
 FAKENVML := test/fakenvml/build/libnvidia-ml.so.1
-UNIT := ./agent/... ./aggregator/... ./pkg/... ./hack/docgen/... ./hack/gpu-check/... ./test/fakenvml/... ./test/fakedcgm/... ./test/load/... ./test/replay/...
+UNIT := ./agent/... ./aggregator/... ./pkg/... ./hack/docgen/... ./test/load/... ./test/replay/...
+SCRIPTED := ./test/fakenvml/... ./test/fakedcgm/... ./hack/gpu-check/...
 
 .PHONY: help
 help: ## Print this list
@@ -39,11 +40,15 @@ $(FAKENVML): $(wildcard test/fakenvml/lib/*) test/fakenvml/build.sh
 fakenvml: $(FAKENVML) ## Build the scenario library that stands where NVIDIA's NVML would be
 
 .PHONY: test
-test: unit integration cluster-test e2e ## Everything: unit tests, API server tests, and the walkthrough on a real cluster
+test: unit scripted-test integration cluster-test e2e ## Everything: unit tests, API server tests, the walkthrough and the conformance suite on a real cluster
 
 .PHONY: unit
 unit: ## Fast tests, with the race detector
 	go test -race $(UNIT)
+
+.PHONY: scripted-test
+scripted-test: ## Tests of the scripted libraries, and of gpu-check on them
+	go test -race $(SCRIPTED)
 
 .PHONY: integration
 integration: deps-cluster $(K8S_BIN)/kube-apiserver ## Tests against a real kube-apiserver and etcd
