@@ -52,7 +52,8 @@ func inOwnProcess(t *testing.T, body func(t *testing.T, h *host)) {
 	t.Parallel()
 	dir := t.TempDir()
 	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), inside+"=yes", "FORETIDE_TEST_DIR="+dir)
+	// Under the race detector a process sleeps for a second before it ends, unless it is told not to.
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", inside+"=yes", "FORETIDE_TEST_DIR="+dir)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

@@ -23,8 +23,38 @@ const (
 // Directory is a CertificateStore of four files (ca.crt, ca.key, tls.crt, tls.key), mode 0600, in a folder of its own.
 type Directory string
 
-// Load reads the files; those that do not exist are empty.
+// Load reads the files; those that do not exist are empty. It waits for a Save that is under way: half of a set would look like somebody
+// else's.
 func (d Directory) Load(context.Context) (Bundle, string, error) {
+	lock, err := d.lock(os.O_RDONLY, syscall.LOCK_SH)
+	if errors.Is(err, fs.ErrNotExist) {
+		b, digest, err := d.read()
+		if lock, again := d.lock(os.O_RDONLY, syscall.LOCK_SH); again == nil { // the first Save began meanwhile
+			defer func() { _ = lock.Close() }()
+			return d.read()
+		}
+		return b, digest, err
+	}
+	if err != nil {
+		return Bundle{}, "", fmt.Errorf("load certificate: %w", err)
+	}
+	defer func() { _ = lock.Close() }()
+	return d.read()
+}
+
+// lock opens the lock file and locks it; closing it ends the lock.
+func (d Directory) lock(flags, how int) (*os.File, error) {
+	lock, err := os.OpenFile(filepath.Join(string(d), "lock"), flags, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(lock.Fd()), how); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %q: %w", lock.Name(), err), lock.Close())
+	}
+	return lock, nil
+}
+
+func (d Directory) read() (Bundle, string, error) {
 	var b Bundle
 	for _, part := range b.parts() {
 		read, err := os.ReadFile(filepath.Join(string(d), part.name))
@@ -38,19 +68,16 @@ func (d Directory) Load(context.Context) (Bundle, string, error) {
 
 // Save writes the files, each of them whole or not at all. A crash between two files leaves a set that does not fit together,
 // which EnsureCertificate makes anew.
-func (d Directory) Save(ctx context.Context, b Bundle, version string) error {
+func (d Directory) Save(_ context.Context, b Bundle, version string) error {
 	if err := os.MkdirAll(string(d), 0o700); err != nil {
 		return fmt.Errorf("save certificate: %w", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(string(d), "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := d.lock(os.O_CREATE|os.O_RDWR, syscall.LOCK_EX)
 	if err != nil {
 		return fmt.Errorf("save certificate: %w", err)
 	}
-	defer func() { _ = lock.Close() }() // which also ends the lock
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return fmt.Errorf("save certificate: lock %q: %w", lock.Name(), err)
-	}
-	if _, current, err := d.Load(ctx); err != nil {
+	defer func() { _ = lock.Close() }()
+	if _, current, err := d.read(); err != nil {
 		return err
 	} else if current != version {
 		return ErrConflict

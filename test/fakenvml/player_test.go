@@ -25,7 +25,8 @@ func played(t *testing.T, v Variant, body func(t *testing.T, p *player)) {
 	t.Parallel()
 	library := built(t, v)
 	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), inside+"="+library, ScenarioEnv+"="+filepath.Join(t.TempDir(), ScenarioName))
+	// Under the race detector a process sleeps for a second before it ends, unless it is told not to.
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", inside+"="+library, ScenarioEnv+"="+filepath.Join(t.TempDir(), ScenarioName))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
