@@ -1,0 +1,122 @@
+package engine
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/prometheus/common/model"
+)
+
+var (
+	bert = Workload{"default", "Deployment", "bert"}
+	nan  = math.NaN()
+)
+
+const bertSeries = `foretide_workload_demand_gpus{namespace="default",kind="Deployment",name="bert",aggregator="one"}`
+
+func expectDemand(t *testing.T, c *Client, w Workload, from, to float64, step time.Duration, want ...float64) {
+	t.Helper()
+	got, err := c.Demand(t.Context(), w, at(from), at(to), step)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got, cmpopts.EquateNaNs()); d != "" {
+		t.Errorf("demand of %v in steps of %v (-want +got):\n%s", w, step, d)
+	}
+}
+
+func TestDemandIsTheMeanOfWhatWasRecordedInEachStep(t *testing.T) {
+	w := newWorld(t)
+	w.add(t, bertSeries, 0, 9, 60, 1, 120, 2, 180, 3, 300, 5, 359.999, 7)
+	w.add(t, `foretide_workload_demand_gpus{namespace="default",kind="Deployment",name="llama"}`, 60, 8)
+	c := w.client(t)
+	expectDemand(t, c, bert, 0, 360, time.Minute, 1, 2, 3, nan, 5, 7)
+	expectDemand(t, c, bert, 0, 360, 2*time.Minute, 1.5, 3, 6)
+	expectDemand(t, c, bert, 30, 130, time.Minute, 1, 2) // rounded down to whole steps
+	expectDemand(t, c, Workload{"default", "Deployment", "nobody"}, 0, 120, time.Minute, nan, nan)
+}
+
+func TestReplicasAreOneHistory(t *testing.T) {
+	w := newWorld(t)
+	w.add(t, bertSeries, 60, 1, 120, 2)
+	w.add(t, `foretide_workload_demand_gpus{namespace="default",kind="Deployment",name="bert",aggregator="two"}`, 120, 2.5, 180, 3)
+	expectDemand(t, w.client(t), bert, 0, 240, time.Minute, 1, 2.5, 3, nan)
+	got, err := w.client(t).WorkloadHistory(t.Context(), at(60), at(180))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[Workload][]Point{bert: {{at(120), 2.5}, {at(180), 3}}}
+	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) })); d != "" {
+		t.Errorf("history (-want +got):\n%s", d)
+	}
+}
+
+func TestWhatNeedsSeveralRequestsIsReadWithoutSeams(t *testing.T) {
+	w := newWorld(t)
+	const minutes = 16 * 24 * 60
+	var pairs, want []float64
+	for i := 1; i <= minutes; i++ {
+		pairs, want = append(pairs, float64(60*i), float64(i)), append(want, float64(i))
+	}
+	w.add(t, bertSeries, pairs...)
+	c := w.client(t)
+	expectDemand(t, c, bert, 0, 60*minutes, time.Minute, want...)
+
+	series, err := c.Range(t.Context(), "2 * "+bertSeries, at(60), at(60*minutes), time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(series) != 1 || series[0].Labels["name"] != "bert" || len(series[0].Points) != minutes {
+		t.Fatalf("range gave %d series", len(series))
+	}
+	for i, p := range series[0].Points {
+		if !p.Time.Equal(at(float64(60*(i+1)))) || p.Value != float64(2*(i+1)) {
+			t.Fatalf("point %d is %v", i, p)
+		}
+	}
+
+	history, err := c.WorkloadHistory(t.Context(), at(0), at(3*3600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(history[bert]); n != 180 {
+		t.Errorf("three hours of history have %d points, want 180", n)
+	}
+}
+
+func TestASampleOnTheEdgeOfTwoRequestsCountsOnceWhateverTheEngineGives(t *testing.T) {
+	m := moments{}
+	m.take([]model.SamplePair{{Timestamp: 1000, Value: 1}, {Timestamp: 1001, Value: 2}, {Timestamp: 2000, Value: 3}, {Timestamp: 2001, Value: 4}}, 1000, 2000)
+	if d := cmp.Diff(moments{1001: 2, 2000: 3}, m); d != "" {
+		t.Errorf("taken of (1000, 2000] (-want +got):\n%s", d)
+	}
+}
+
+func TestAStepWithoutAValueIsAbsent(t *testing.T) {
+	w := newWorld(t)
+	w.add(t, bertSeries, 60, 0, 120, 2)
+	series, err := w.client(t).Range(t.Context(), "4 / "+bertSeries, at(60), at(120), time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(series) != 1 || len(series[0].Points) != 1 || series[0].Points[0].Value != 2 {
+		t.Errorf("got %+v; want the one finite value", series)
+	}
+}
+
+func TestARangeThatMakesNoSenseIsRefused(t *testing.T) {
+	c := newWorld(t).client(t)
+	for _, try := range []func() error{
+		func() error { _, err := c.Demand(t.Context(), bert, at(0), at(60), time.Millisecond); return err },
+		func() error { _, err := c.Demand(t.Context(), bert, at(60), at(0), time.Minute); return err },
+		func() error { _, err := c.Demand(t.Context(), bert, at(0), at(1<<30), time.Second); return err },
+		func() error { _, err := c.Range(t.Context(), "1", at(60), at(0), time.Minute); return err },
+	} {
+		if err := try(); err == nil {
+			t.Error("no error")
+		}
+	}
+}
