@@ -93,8 +93,9 @@ func newCommand() *command {
 	o, f := &c.options, c.flags
 	o.Version = version
 	o.NodeName = nodeName()
-	f.StringVar(&o.AggregatorAddress, "aggregator.address", o.AggregatorAddress, "`host:port` of the aggregator; empty sends nothing and only serves /metrics")
+	f.StringVar(&o.AggregatorAddress, "aggregator.address", o.AggregatorAddress, "`host:port` of the aggregator, or a comma-separated list; every address a host has is a replica, and each gets everything; empty sends nothing and only serves /metrics")
 	f.StringVar(&o.AggregatorCAFile, "aggregator.ca-file", o.AggregatorCAFile, "`file` with the authorities (PEM) to trust for the aggregator's certificate, read at each connection; empty trusts the system's")
+	f.IntVar(&o.AggregatorCopies, "aggregator.copies", o.AggregatorCopies, "to how many of the replicas this node's batches go, a `number` chosen by rendezvous hashing of its name; 0: to all. With it N aggregators share the nodes, and each needs --engine.url")
 	f.StringVar(&o.AggregatorServerName, "aggregator.server-name", o.AggregatorServerName, "`name` the aggregator's certificate must have; empty takes the host of --aggregator.address")
 	f.StringVar(&o.AggregatorTokenFile, "aggregator.token-file", o.AggregatorTokenFile, "`file` with the bearer token to show the aggregator, read at each connection; empty shows none")
 	f.StringVar(&o.DCGMAddress, "dcgm.address", o.DCGMAddress, "`address` of the DCGM host engine, as host:port or unix:///path, for --devices.source=dcgm")
@@ -116,7 +117,10 @@ func newCommand() *command {
 	f.DurationVar(&o.SamplerInterval, "sampler.interval", o.SamplerInterval, "`time` between two samples, 100ms to 1m")
 	f.DurationVar(&o.ScrapeInterval, "scrape.interval", o.ScrapeInterval, "`time` between two scrapes of an inference server on this node, 1s to 1m; 0 scrapes none")
 	f.Var((*list)(&o.ScrapeMetrics), "scrape.metrics", "names of the metrics to take from inference servers, as a comma-separated `list`; empty takes those of vLLM, Triton, TGI and SGLang")
-	f.IntVar(&o.SpoolMaxBatches, "spool.max-batches", o.SpoolMaxBatches, "`number` of batches to keep while the aggregator cannot take them, 16 MiB at most together; the oldest are dropped and counted")
+	f.DurationVar(&o.SpoolMaxAge, "spool.max-age", o.SpoolMaxAge, "how old a batch may become that an aggregator has not acknowledged, 1m to 1h50m; older ones are dropped and counted")
+	f.IntVar(&o.SpoolMaxDiskBytes, "spool.max-disk-bytes", o.SpoolMaxDiskBytes, "how many `bytes` the files in --spool.path may have; the oldest batches are dropped and counted")
+	f.IntVar(&o.SpoolMaxMemoryBytes, "spool.max-memory-bytes", o.SpoolMaxMemoryBytes, "how many `bytes` of batches may be in memory alone, without --spool.path or while its disk is full")
+	f.StringVar(&o.SpoolPath, "spool.path", o.SpoolPath, "`folder` for batches that are not acknowledged, which then outlive the agent; empty keeps them in memory")
 	f.BoolVar(&c.version, "version", false, "print the version and exit")
 	f.StringVar(&o.WebConfigFile, "web.config-file", o.WebConfigFile, "`file` with TLS and passwords for /metrics, in the form of Prometheus' exporter-toolkit; empty serves it in the clear to everybody")
 	f.BoolVar(&o.WebDCGMNames, "web.dcgm-names", o.WebDCGMNames, "show the devices under DCGM's names as well; false leaves the DCGM_* series out, for nodes where dcgm-exporter runs too")

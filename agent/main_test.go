@@ -47,7 +47,7 @@ func TestWrongFlagsEndWithCodeTwoAndSayWhatIsAllowed(t *testing.T) {
 		"--sampler.interval is \"1ms\": it must be from 100ms to 1m0s":    {"--sampler.interval=1ms"},
 		"--aggregator.address is \"nowhere\": it must be host:port":       {"--aggregator.address=nowhere"},
 		"--kubelet.resource-names is \"[a ]\": it must be at least one":   {"--kubelet.resource-names=a,"},
-		"--spool.max-batches is \"0\": it must be 1 or more":              {"--spool.max-batches=0"},
+		"--spool.max-disk-bytes is \"0\": it must be 1048576 or more":     {"--spool.max-disk-bytes=0"},
 		"--web.listen-address is \"9400\": it must be host:port or :port": {"--web.listen-address=9400"},
 		"--node-name is \"\": it must be the name":                        {"--node-name="},
 	}

@@ -22,8 +22,9 @@ var version = "dev"
 const usage = `Usage: aggregator [command] [flags]
 
   serve     take telemetry, forecast, decide (the default)
-  import    read a recorded demand into the history of a workload
+  import    read a recorded demand, or what a Prometheus knows of it, into the history of workloads
   inspect   say what a history holds
+  restore   copy a snapshot to where a history is to be
   version   print the version
 
 aggregator <command> --help lists a command's flags.
@@ -54,13 +55,15 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	case "serve":
 		err = serve(ctx, args, out, log)
 	case "import":
-		err = app.Import(ctx, args, out)
+		err = app.ImportHistory(ctx, args, out)
 	case "inspect":
 		err = app.Inspect(ctx, args, out)
+	case "restore":
+		err = app.Restore(ctx, args, out)
 	case "version":
 		fmt.Fprintln(out, version)
 	default:
-		err = fmt.Errorf("command is %q: it must be serve, import, inspect or version (aggregator --help says what they do)", command)
+		err = fmt.Errorf("command is %q: it must be serve, import, inspect, restore or version (aggregator --help says what they do)", command)
 	}
 	if errors.Is(err, flag.ErrHelp) {
 		return nil

@@ -91,13 +91,16 @@ func (p *parts) listen() (err error) {
 	return nil
 }
 
-// hangUp gives the addresses back when something kept the agent from starting.
+// hangUp gives the addresses and the spool back when something kept the agent from starting.
 func (p *parts) hangUp() error {
 	var failed []error
 	for _, l := range []net.Listener{p.listener, p.probes} {
 		if l != nil {
 			failed = append(failed, l.Close())
 		}
+	}
+	if p.spool != nil {
+		failed = append(failed, p.spool.Close())
 	}
 	return errors.Join(failed...)
 }
@@ -129,7 +132,11 @@ func (p *parts) build() (err error) {
 	}
 	sinks := fanOut{p.exporter}
 	if o.AggregatorAddress != "" {
-		p.spool = spool.New(o.SpoolMaxBatches)
+		p.spool, err = spool.Open(spool.Options{Path: o.SpoolPath, MaxMemoryBytes: o.SpoolMaxMemoryBytes, MaxDiskBytes: o.SpoolMaxDiskBytes,
+			MaxAge: o.SpoolMaxAge, Logger: p.logger})
+		if err != nil {
+			return fmt.Errorf("--spool.path: %w", err)
+		}
 		sinks = append(sinks, p.spool)
 	}
 	p.sampler = sampler.New(sampler.Options{Node: o.NodeName, Interval: o.SamplerInterval, Devices: p.devices.reader, Holdings: p.holdings,
@@ -139,9 +146,13 @@ func (p *parts) build() (err error) {
 		return s.Holders, s.OwnersKnown
 	}}
 	if p.spool != nil {
-		p.stream = stream.New(stream.Options{Address: o.AggregatorAddress, CAFile: o.AggregatorCAFile,
-			ServerName: o.AggregatorServerName, TokenFile: o.AggregatorTokenFile, Node: o.NodeName, Session: p.spool.Session(),
-			Version: o.Version, Batches: p.spool, SetReportInterval: p.sampler.SetReportInterval, SetDraining: p.watch.draining.Store, Logger: p.logger})
+		addresses, err := stream.ParseAddresses(o.AggregatorAddress)
+		if err != nil {
+			return fmt.Errorf("--aggregator.address: %w", err)
+		}
+		p.stream = stream.New(stream.Options{Addresses: addresses, Copies: o.AggregatorCopies, CAFile: o.AggregatorCAFile,
+			ServerName: o.AggregatorServerName, TokenFile: o.AggregatorTokenFile, Node: o.NodeName, Session: p.spool.Session(), Version: o.Version,
+			Receiver: func(store string) stream.Receiver { return p.spool.Receiver(store) }, SetReportInterval: p.sampler.SetReportInterval, SetDraining: p.watch.draining.Store, Logger: p.logger})
 	}
 	p.server = newServer(newMetricsHandler(p.registry, p.logger))
 	p.health = newServer(newHealthHandler(&health{sampler: p.sampler, devices: p.devices.state, interval: o.SamplerInterval, started: time.Now(), now: time.Now}))
@@ -210,9 +221,12 @@ func (p *parts) run(ctx context.Context) error {
 	}
 	if p.stream != nil {
 		if err := p.spool.WaitEmpty(limit); err != nil {
-			p.logger.Warn("the aggregator has not acknowledged everything", "error", err)
+			p.logger.Warn("not every aggregator has acknowledged everything", "error", err)
 		}
 		sending.stop(limit)
+		if err := p.spool.Close(); err != nil {
+			p.logger.Warn("what is not acknowledged may not be kept", "error", err)
+		}
 	}
 	around.stop(limit)
 	for _, s := range []*http.Server{p.server, p.health} {

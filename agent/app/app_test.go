@@ -40,7 +40,7 @@ func TestLoadOfAPodReachesTheAggregatorAndMetrics(t *testing.T) {
 	}
 	w.eventually("the stream is up", func() bool {
 		_, body := w.get("/metrics")
-		return strings.Contains(body, "foretide_agent_stream_connected 1") && strings.Contains(body, "foretide_agent_nvml_up 1") &&
+		return strings.Contains(body, "foretide_agent_streams_connected 1") && strings.Contains(body, "foretide_agent_nvml_up 1") &&
 			strings.Contains(body, "foretide_agent_kubelet_up 1") && strings.Contains(body, "foretide_agent_devices 8")
 	})
 	if err := stop(); err != nil {
@@ -92,7 +92,7 @@ func TestNodeWithoutLibraryKubeletAndAggregatorIsReadyAndSaysWhatIsMissing(t *te
 	}
 	_, metrics := w.get("/metrics")
 	for _, want := range []string{`foretide_agent_nvml_state{state="library_missing"} 1`, "foretide_agent_nvml_up 0",
-		"foretide_agent_kubelet_up 0", "foretide_agent_problems 2", "foretide_agent_stream_connected 0"} {
+		"foretide_agent_kubelet_up 0", "foretide_agent_problems 2", "foretide_agent_streams_connected 0"} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("no %s in\n%s", want, metrics)
 		}

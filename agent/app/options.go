@@ -16,6 +16,7 @@ import (
 	"github.com/foretide/foretide/agent/process"
 	"github.com/foretide/foretide/agent/sampler"
 	"github.com/foretide/foretide/agent/spool"
+	"github.com/foretide/foretide/agent/stream"
 )
 
 // minInterval keeps the kubelet's rate limit (100 questions a second for all of its clients together) and the driver out of
@@ -25,12 +26,21 @@ const minInterval = 100 * time.Millisecond
 // The bounds of the scrape interval: servers are not to be busied by being asked, and demand of minutes ago is none.
 const minScrapeInterval, maxScrapeInterval = time.Second, time.Minute
 
+// minSpoolBytes is a few batches of the largest node; maxSpoolAge is a little less than how late an aggregator takes a batch.
+const (
+	minSpoolBytes = 1 << 20
+	maxSpoolAge   = 110 * time.Minute
+)
+
 // Options is everything that can be set. Fields are named as the flags: --kubelet.socket-path is KubeletSocketPath.
 type Options struct {
-	// AggregatorAddress is host:port of the aggregator; empty sends nothing and serves /metrics alone.
+	// AggregatorAddress is a comma-separated list of host:port; every address that a host has is an aggregator. Empty sends nothing
+	// and serves /metrics alone.
 	AggregatorAddress string
 	// AggregatorCAFile holds the authorities (PEM) that may have signed its certificate; empty trusts the system's.
 	AggregatorCAFile string
+	// AggregatorCopies is how many of the aggregators get this node's batches, chosen by its name; 0 is all.
+	AggregatorCopies int
 	// AggregatorServerName is the name in its certificate; empty takes the host of AggregatorAddress.
 	AggregatorServerName string
 	// AggregatorTokenFile holds the token to show it; empty shows none.
@@ -65,8 +75,11 @@ type Options struct {
 	ScrapeInterval time.Duration
 	// ScrapeMetrics are the names of the metrics taken from inference servers; empty takes those of the servers that are known.
 	ScrapeMetrics []string
-	// SpoolMaxBatches is how many batches are kept while the aggregator cannot take them, spool.MaxBytes at most together.
-	SpoolMaxBatches int
+	// SpoolPath is the folder of what no aggregator has acknowledged yet; empty keeps it in memory alone.
+	SpoolPath string
+	// SpoolMaxMemoryBytes and SpoolMaxDiskBytes bound it, SpoolMaxAge how old a batch may become.
+	SpoolMaxMemoryBytes, SpoolMaxDiskBytes int
+	SpoolMaxAge                            time.Duration
 	// WebConfigFile is the exporter-toolkit's file of TLS and passwords for /metrics; empty serves it in the clear to everybody.
 	WebConfigFile string
 	// WebDCGMNames shows the devices under DCGM's names as well.
@@ -96,7 +109,9 @@ func DefaultOptions() Options {
 		NVMLReleaseFile:       "/run/foretide/release-driver",
 		SamplerInterval:       time.Second,
 		ScrapeInterval:        5 * time.Second,
-		SpoolMaxBatches:       spool.DefaultMaxBatches,
+		SpoolMaxMemoryBytes:   spool.DefaultMaxMemoryBytes,
+		SpoolMaxDiskBytes:     spool.DefaultMaxDiskBytes,
+		SpoolMaxAge:           spool.DefaultMaxAge,
 		WebDCGMNames:          true,
 		WebListenAddress:      ":9400",
 	}
@@ -110,10 +125,12 @@ func (o Options) Validate() error {
 			wrong = append(wrong, fmt.Errorf("--%s is %q: %s", name, fmt.Sprint(value), allowed))
 		}
 	}
-	check(o.AggregatorAddress == "" || isHostPort(o.AggregatorAddress, true), "aggregator.address", o.AggregatorAddress, "it must be host:port, or empty")
+	check(o.AggregatorAddress == "" || areAddresses(o.AggregatorAddress), "aggregator.address", o.AggregatorAddress,
+		"it must be host:port, or a comma-separated list of them, or empty")
+	check(o.AggregatorCopies >= 0, "aggregator.copies", o.AggregatorCopies, "it must be 1 or more, or 0 for all")
 	check(o.DevicesSource == sourceNVML || o.DevicesSource == sourceDCGM, "devices.source", o.DevicesSource, "it must be nvml or dcgm")
 	check(o.DevicesSource != sourceDCGM || o.DCGMAddress != "", "dcgm.address", o.DCGMAddress, "it must be host:port or unix:///path")
-	check(o.HealthListener != nil || isHostPort(o.HealthListenAddress, false), "health.listen-address", o.HealthListenAddress, "it must be host:port or :port")
+	check(o.HealthListener != nil || isHostPort(o.HealthListenAddress), "health.listen-address", o.HealthListenAddress, "it must be host:port or :port")
 	check(o.HostProcPath != "", "host.proc-path", o.HostProcPath, "it must be a path")
 	check(!slices.Contains(o.KubeletDRADrivers, ""), "kubelet.dra-drivers", o.KubeletDRADrivers, "none of the names may be empty")
 	check(o.KubeletPodsSocketPath != "", "kubelet.pods-socket-path", o.KubeletPodsSocketPath, "it must be a path")
@@ -127,11 +144,13 @@ func (o Options) Validate() error {
 		fmt.Sprintf("it must be from %v to %v, or 0 to scrape nothing", minScrapeInterval, maxScrapeInterval))
 	check(!slices.ContainsFunc(o.ScrapeMetrics, isNoForeignMetric), "scrape.metrics", o.ScrapeMetrics,
 		"each must be a metric's name ([a-zA-Z_:][a-zA-Z0-9_:]*) that does not begin with foretide_")
-	check(o.SpoolMaxBatches >= 1, "spool.max-batches", o.SpoolMaxBatches, "it must be 1 or more")
+	check(o.SpoolMaxMemoryBytes >= minSpoolBytes, "spool.max-memory-bytes", o.SpoolMaxMemoryBytes, fmt.Sprintf("it must be %d or more", minSpoolBytes))
+	check(o.SpoolMaxDiskBytes >= minSpoolBytes, "spool.max-disk-bytes", o.SpoolMaxDiskBytes, fmt.Sprintf("it must be %d or more", minSpoolBytes))
+	check(o.SpoolMaxAge >= time.Minute && o.SpoolMaxAge <= maxSpoolAge, "spool.max-age", o.SpoolMaxAge, fmt.Sprintf("it must be from 1m0s to %v", maxSpoolAge))
 	if err := web.Validate(o.WebConfigFile); err != nil {
 		check(false, "web.config-file", o.WebConfigFile, err.Error())
 	}
-	check(o.Listener != nil || isHostPort(o.WebListenAddress, false), "web.listen-address", o.WebListenAddress, "it must be host:port or :port")
+	check(o.Listener != nil || isHostPort(o.WebListenAddress), "web.listen-address", o.WebListenAddress, "it must be host:port or :port")
 	return errors.Join(wrong...)
 }
 
@@ -142,11 +161,16 @@ func isNoForeignMetric(name string) bool {
 	return !metricName.MatchString(name) || strings.HasPrefix(name, "foretide_")
 }
 
-func isHostPort(address string, needHost bool) bool {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil || (needHost && host == "") {
+func areAddresses(list string) bool {
+	_, err := stream.ParseAddresses(list)
+	return err == nil
+}
+
+func isHostPort(address string) bool {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
 		return false
 	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	return err == nil && (n > 0 || !needHost) // port 0 listens on a free one
+	_, err = strconv.ParseUint(port, 10, 16) // port 0 listens on a free one
+	return err == nil
 }

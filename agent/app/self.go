@@ -20,8 +20,9 @@ func (p *parts) self() exporter.Self {
 	}
 	if p.stream != nil {
 		kept := p.spool.Stats()
-		s.Sending = &exporter.Sending{Connected: p.stream.Connected(), SpoolBatches: kept.Batches, SpoolBytes: kept.Bytes,
-			Dropped: kept.Dropped, Refused: kept.Refused, Acknowledged: kept.Acknowledged}
+		up, of := p.stream.Connected()
+		s.Sending = &exporter.Sending{Connected: up, Aggregators: of, SpoolBatches: kept.Batches, SpoolBytes: kept.Bytes, SpoolDiskBytes: kept.DiskBytes,
+			SpoolAge: kept.OldestAge, Dropped: kept.Dropped, Refused: kept.Refused, Acknowledged: kept.Acknowledged, Deferred: kept.Deferred}
 	}
 	return s
 }

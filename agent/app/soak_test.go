@@ -40,7 +40,7 @@ func TestMemoryStaysFlat(t *testing.T) {
 	o := DefaultOptions()
 	o.NodeName, o.NVMLLibraryPath, o.KubeletSocketPath = "soak", n.Path(fakenvml.LibraryName), n.Path("kubelet.sock")
 	o.HostProcPath, o.HostPodLogsPath, o.HostContainerLogsPath = n.Path("proc"), n.Path("pods"), n.Path("containers")
-	o.AggregatorAddress, o.SpoolMaxBatches = "127.0.0.1:1", 16
+	o.AggregatorAddress, o.SpoolMaxMemoryBytes = "127.0.0.1:1", 1<<20
 	p := &parts{options: o, logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	if err := p.build(); err != nil {
 		t.Fatal(err)

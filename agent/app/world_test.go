@@ -7,14 +7,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	podresources "k8s.io/kubelet/pkg/apis/podresources/v1"
 
 	"github.com/foretide/foretide/pkg/telemetry"
@@ -35,7 +33,6 @@ type world struct {
 	probes   string // of its probes
 
 	podresources.UnimplementedPodResourcesListerServer
-	telemetrypb.UnimplementedTelemetryServer
 	mu      sync.Mutex
 	holders map[string]string // device → pod
 	got     []telemetry.Batch
@@ -106,27 +103,30 @@ func (w *world) startKubelet() {
 	w.t.Cleanup(g.Stop)
 }
 
-// startAggregator listens on the address; an empty one takes a free port and writes the certificate.
+// startAggregator listens on the address, an empty one takes a free port, and writes the certificate.
 func (w *world) startAggregator(address string) (stop func()) {
 	w.t.Helper()
-	ca := filepath.Join(w.dir, "ca.crt")
-	listener, err := net.Listen("tcp", address)
+	if address == "" {
+		address = "127.0.0.1:0"
+	}
+	r, err := node.Receive(address, filepath.Join(w.dir, "ca.crt"), w.take)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	certificate, authority, err := node.Certify()
-	if err != nil {
-		w.t.Fatal(err)
+	w.options.AggregatorAddress, w.options.AggregatorCAFile = r.Address, r.CAFile
+	w.t.Cleanup(r.Stop)
+	return r.Stop
+}
+
+// take is the aggregator's answer to a batch.
+func (w *world) take(b telemetry.Batch) *telemetrypb.Ack {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.got = append(w.got, b)
+	if w.mute {
+		return nil
 	}
-	if err := os.WriteFile(ca, authority, 0o600); err != nil {
-		w.t.Fatal(err)
-	}
-	w.options.AggregatorAddress, w.options.AggregatorCAFile = listener.Addr().String(), ca
-	g := grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(&certificate)))
-	telemetrypb.RegisterTelemetryServer(g, w)
-	go func() { _ = g.Serve(listener) }()
-	w.t.Cleanup(g.Stop)
-	return g.Stop
+	return &telemetrypb.Ack{ReportIntervalMilliseconds: uint32(minInterval.Milliseconds()), NodeDraining: w.drain}
 }
 
 // List implements the kubelet's API.
@@ -140,35 +140,6 @@ func (w *world) List(context.Context, *podresources.ListPodResourcesRequest) (*p
 				Devices: []*podresources.ContainerDevices{{ResourceName: "nvidia.com/gpu", DeviceIds: []string{device}}}}}})
 	}
 	return out, nil
-}
-
-// Stream implements the aggregator's API.
-func (w *world) Stream(stream telemetrypb.Telemetry_StreamServer) error {
-	first, err := stream.Recv()
-	if err != nil {
-		return err
-	}
-	for {
-		m, err := stream.Recv()
-		if err != nil {
-			return err
-		}
-		b, err := telemetry.FromProto(first.GetHello().GetNode(), first.GetHello().GetSession(), m.GetBatch())
-		if err != nil {
-			return err
-		}
-		w.mu.Lock()
-		w.got = append(w.got, b)
-		mute, drain := w.mute, w.drain
-		w.mu.Unlock()
-		if mute {
-			continue
-		}
-		ack := &telemetrypb.Ack{Sequence: b.Sequence, ReportIntervalMilliseconds: uint32(minInterval.Milliseconds()), NodeDraining: drain}
-		if err := stream.Send(&telemetrypb.AggregatorMessage{Message: &telemetrypb.AggregatorMessage_Ack{Ack: ack}}); err != nil {
-			return err
-		}
-	}
 }
 
 // batch waits for a batch of which the condition holds.

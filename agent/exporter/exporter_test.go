@@ -125,7 +125,8 @@ func batch() telemetry.Batch {
 func TestExposition(t *testing.T) {
 	n := newNode(t)
 	n.self = Self{NVMLUp: true, NVMLState: "ok", NVMLStates: []string{"starting", "ok"}, Devices: 3, HangingDevices: 1, KubeletUp: true,
-		PodsAPIUp: true, Problems: 1, LastTick: noon, Scraping: &Scraping{Targets: 2, Scrapes: map[string]uint64{"ok": 70, "timeout": 1}}, Sending: &Sending{Connected: true, SpoolBatches: 2, SpoolBytes: 345, Dropped: 3, Refused: 4, Acknowledged: 500}}
+		PodsAPIUp: true, Problems: 1, LastTick: noon, Scraping: &Scraping{Targets: 2, Scrapes: map[string]uint64{"ok": 70, "timeout": 1}}, Sending: &Sending{Connected: 1, Aggregators: 2, SpoolBatches: 2, SpoolBytes: 345, SpoolDiskBytes: 4096,
+			SpoolAge: 90 * time.Second, Dropped: 3, Refused: 4, Acknowledged: 500, Deferred: 6}}
 	n.ObserveTick(2 * time.Millisecond)
 	n.ObserveCall("nvmlDeviceGetSamples", 50*time.Microsecond)
 	n.Put(batch())

@@ -40,9 +40,12 @@ type Scraping struct {
 
 // Sending is how the way to the aggregator is doing.
 type Sending struct {
-	Connected                      bool
-	SpoolBatches, SpoolBytes       int
-	Dropped, Refused, Acknowledged uint64
+	// Connected are the aggregators that answer, of all that this node sends to.
+	Connected, Aggregators int
+	// The spool has what some aggregator has not answered; SpoolAge is how old the oldest of it is.
+	SpoolBatches, SpoolBytes, SpoolDiskBytes int
+	SpoolAge                                 time.Duration
+	Dropped, Refused, Acknowledged, Deferred uint64
 }
 
 // selfCollector asks at each scrape.
@@ -51,7 +54,8 @@ type selfCollector struct {
 
 	build, nvmlUp, nvmlState, devices, hanging, kubeletUp, podsUp, problems, lastTick *prometheus.Desc
 	targets, scrapes                                                                  *prometheus.Desc
-	connected, batches, bytes, dropped, refused, acknowledged                         *prometheus.Desc
+	connected, aggregators, batches, bytes, diskBytes, age                            *prometheus.Desc
+	dropped, refused, acknowledged, deferred                                          *prometheus.Desc
 	version                                                                           string
 }
 
@@ -72,19 +76,24 @@ func newSelfCollector(version string, self func() Self) *selfCollector {
 		lastTick:     desc("last_tick_timestamp_seconds", "seconds", "When the last tick began, in Unix time."),
 		targets:      desc("scrape_targets", "", "Pods on this node whose inference server is asked for its metrics."),
 		scrapes:      desc("scrapes_total", "", "Times an inference server was asked for its metrics, by result: ok, or why it failed.", "result"),
-		connected:    desc("stream_connected", "", "Whether the aggregator answers on a stream that is up (1)."),
-		batches:      desc("spool_batches", "batches", "Batches waiting for the aggregator's acknowledgement."),
+		connected:    desc("streams_connected", "", "Aggregators that answer on a stream that is up."),
+		aggregators:  desc("aggregators", "", "Aggregators that this node's batches go to: every replica, or --aggregator.copies of them."),
+		batches:      desc("spool_batches", "batches", "Batches that some aggregator has not acknowledged."),
 		bytes:        desc("spool_bytes", "bytes", "Size of those batches."),
-		dropped:      desc("batches_dropped_total", "", "Batches dropped before they were acknowledged because the spool was full."),
-		refused:      desc("batches_refused_total", "", "Batches the aggregator refused for good."),
-		acknowledged: desc("batches_acknowledged_total", "", "Batches the aggregator has made durable."),
+		diskBytes:    desc("spool_disk_bytes", "bytes", "Size of the spool's files."),
+		age:          desc("spool_oldest_seconds", "seconds", "How old the oldest batch is that some aggregator has not acknowledged; 0 when there is none."),
+		dropped:      desc("batches_dropped_total", "", "Batches dropped before every aggregator had acknowledged them, because the spool was full or they became too old."),
+		refused:      desc("batches_refused_total", "", "Batches an aggregator refused for good."),
+		acknowledged: desc("batches_acknowledged_total", "", "Batches that an aggregator has made durable."),
+		deferred:     desc("batches_deferred_total", "", "Times an aggregator could not store a batch yet; it is sent again."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *selfCollector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{c.build, c.nvmlUp, c.nvmlState, c.devices, c.hanging, c.kubeletUp, c.podsUp, c.problems,
-		c.lastTick, c.targets, c.scrapes, c.connected, c.batches, c.bytes, c.dropped, c.refused, c.acknowledged} {
+		c.lastTick, c.targets, c.scrapes, c.connected, c.aggregators, c.batches, c.bytes, c.diskBytes, c.age,
+		c.dropped, c.refused, c.acknowledged, c.deferred} {
 		out <- d
 	}
 }
@@ -114,9 +123,13 @@ func (c *selfCollector) Collect(out chan<- prometheus.Metric) {
 	if s.Sending == nil {
 		return
 	}
-	out <- gauge(c.connected, oneIf(s.Sending.Connected))
+	out <- gauge(c.connected, float64(s.Sending.Connected))
+	out <- gauge(c.aggregators, float64(s.Sending.Aggregators))
 	out <- gauge(c.batches, float64(s.Sending.SpoolBatches))
 	out <- gauge(c.bytes, float64(s.Sending.SpoolBytes))
+	out <- gauge(c.diskBytes, float64(s.Sending.SpoolDiskBytes))
+	out <- gauge(c.age, s.Sending.SpoolAge.Seconds())
+	out <- counter(c.deferred, s.Sending.Deferred)
 	out <- counter(c.dropped, s.Sending.Dropped)
 	out <- counter(c.refused, s.Sending.Refused)
 	out <- counter(c.acknowledged, s.Sending.Acknowledged)

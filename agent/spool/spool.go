@@ -1,155 +1,250 @@
-// Package spool keeps the batches that the aggregator has not acknowledged.
+// Package spool keeps the batches that the aggregators have not acknowledged.
 //
-//	batch → sequence → bounded queue → next, again after a reconnect → acknowledged: forgotten
+//	batch → sequence → frame → segment ─┬→ memory (the newest) ─┬→ one cursor per aggregator → answered by all: forgotten
+//	                                    └→ file   (all)     ────┘
 //
-// It is bounded in batches and in bytes: when it is full the oldest batch is dropped and counted. Batches are kept in their wire form, a few hundred
-// bytes per device, so that a long outage costs little memory.
+// Frames are kept as they travel, each as the difference to the one before, a few kB per batch of eight busy GPUs. With a
+// folder they survive a restart of the agent. Everything is bounded: what is oldest is dropped first, and counted.
 package spool
 
 import (
+	"bytes"
 	"context"
-	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
-
-	"google.golang.org/protobuf/proto"
+	"time"
 
 	"github.com/foretide/foretide/pkg/telemetry"
-	"github.com/foretide/foretide/pkg/telemetry/telemetrypb"
 )
 
-// DefaultMaxBatches is an hour at one batch a second.
-const DefaultMaxBatches = 3600
+// The defaults of [Options]. An aggregator takes batches of the last two hours.
+const (
+	DefaultMaxMemoryBytes = 16 << 20
+	DefaultMaxDiskBytes   = 256 << 20
+	DefaultMaxAge         = 90 * time.Minute
+)
 
-// MaxBytes bounds what the kept batches are on the wire together. An hour of 8 GPUs, each held by a pod, is half of it (2.3 kB
-// a second); many more devices, or long problems in every batch, are more, and the agent's memory is limited.
-const MaxBytes = 16 << 20
+const (
+	// cacheBytes is how much of what the files have is kept in memory as well: an aggregator that answers never has one read.
+	cacheBytes = 1 << 20
+	// settling is how much longer than a receiver a batch is remembered, so that what was on its way to a replica that never
+	// came back is not called dropped.
+	settling = 2 * time.Minute
+	// aMoment is how long a broken stream takes to be made anew, at most.
+	aMoment = time.Minute
+)
+
+// Options configures a [Spool]. What is zero takes its default.
+type Options struct {
+	// Path is the folder for the files, which is made; empty keeps everything in memory.
+	Path string
+	// MaxMemoryBytes bounds what is in memory only. It has to do for everything where there is no folder, or the disk fails.
+	MaxMemoryBytes int
+	// MaxDiskBytes bounds what is in files.
+	MaxDiskBytes int
+	// MaxAge is how long a batch is kept, and how long a receiver is waited for.
+	MaxAge time.Duration
+	Logger *slog.Logger
+}
 
 // Spool may be used by several goroutines at once.
 type Spool struct {
-	session  string
-	max      int
-	maxBytes int
+	o       Options
+	session string
+	disk    *disk // nil without a folder
 
-	mu     sync.Mutex
-	last   uint64 // sequence of the newest batch put in
-	queue  []entry
-	change chan struct{} // closed and replaced whenever the queue changes
+	mu        sync.Mutex
+	framer    telemetry.Framer
+	encoder   telemetry.Encoder
+	last      uint64          // the sequence given last
+	newest    telemetry.Frame // what most cursors want next
+	segments  []*segment      // ascending; never an empty one
+	receivers map[string]*receiver
+	// done are the batches that every receiver there was has answered.
+	done   spans
 	stats  Stats
-}
-
-type entry struct {
-	sequence uint64
-	wire     []byte
+	unfit  bool          // the last batch could not be kept
+	change chan struct{} // closed and replaced whenever something is to be looked at again
 }
 
 // Stats counts what became of the batches.
 type Stats struct {
-	// Batches are in the spool now.
+	// Batches are those in the spool that some receiver has not answered; without any receiver all.
 	Batches int
-	// Bytes is their size on the wire.
-	Bytes int
-	// Dropped were pushed out by newer ones, or could not be kept at all.
+	// Bytes is the size of the segments they are in, MemoryBytes what is in memory of all there are, and DiskBytes in files.
+	Bytes, MemoryBytes, DiskBytes int
+	// OldestAge is how long ago the oldest of them came; zero when there is none.
+	OldestAge time.Duration
+	// Dropped were pushed out by newer ones or too old before every receiver had answered, or could not be kept at all.
 	Dropped uint64
-	// Refused were not taken by the aggregator and never will be.
+	// Refused counts the refusals: an aggregator did not take a batch and never will.
 	Refused uint64
-	// Acknowledged are durable at the aggregator.
-	Acknowledged uint64
+	// Acknowledged are durable at one receiver at least, settled are answered by all.
+	Acknowledged, settled uint64
+	// Deferred counts how often an aggregator could not take a batch yet.
+	Deferred uint64
 }
 
-// New returns an empty spool of at most maxBatches batches (at least 1) and [MaxBytes] with a session of its own.
-func New(maxBatches int) *Spool {
-	return &Spool{session: rand.Text(), max: max(maxBatches, 1), maxBytes: MaxBytes, change: make(chan struct{})}
+// Open takes over what is in the folder. An error means that the folder cannot be used, or another process uses it.
+func Open(o Options) (*Spool, error) {
+	if o.MaxMemoryBytes == 0 {
+		o.MaxMemoryBytes = DefaultMaxMemoryBytes
+	}
+	if o.MaxDiskBytes == 0 {
+		o.MaxDiskBytes = DefaultMaxDiskBytes
+	}
+	if o.MaxAge == 0 {
+		o.MaxAge = DefaultMaxAge
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Spool{o: o, receivers: map[string]*receiver{}, change: make(chan struct{})}
+	if o.Path == "" {
+		s.session = newSession()
+		return s, nil
+	}
+	if err := s.takeOver(); err != nil {
+		return nil, fmt.Errorf("spool in %q: %w", o.Path, err)
+	}
+	go s.keep()
+	return s, nil
 }
 
-// Session is the random word that tells this spool's sequences from those of any other.
+// Session is the random word that tells this spool's sequences from those of any other. It stays as long as the folder does.
 func (s *Spool) Session() string { return s.session }
 
-// Put gives the batch the next sequence and keeps it.
+// Put gives the batch the next sequence and keeps it. It does not wait for the disk.
 func (s *Spool) Put(b telemetry.Batch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.last++
-	b.Sequence = s.last
-	// The one thing that cannot be put on the wire is text that is not UTF-8.
-	wire, err := proto.Marshal(telemetry.ToProto(b))
-	if err != nil || len(wire) > s.maxBytes {
+	now := time.Now()
+	b.Sequence = s.last + 1
+	if frame := s.framer.Frame(b); s.add(frame, now) {
+		s.last, s.newest = b.Sequence, frame
+	}
+	s.bound(now)
+	s.announce()
+	s.poke()
+}
+
+// add writes the frame to the current segment. One that cannot be written is dropped alone.
+func (s *Spool) add(frame telemetry.Frame, now time.Time) bool {
+	g := s.current()
+	if g == nil || g.full() {
+		s.seal()
+		s.encoder.Reset()
+		g = &segment{first: frame.Sequence, began: now}
+	}
+	data, err := appendRecord(g.data, s.encoder.Encode(frame))
+	if n := len(data) - len(g.data); err == nil && n > min(s.o.MaxMemoryBytes, maxRecord) {
+		err = fmt.Errorf("it has %d bytes", n)
+	}
+	if err != nil {
+		s.encoder.Reset() // it went on without the segment
 		s.stats.Dropped++
-		return
-	}
-	for len(s.queue) == s.max || s.stats.Bytes+len(wire) > s.maxBytes {
-		s.stats.Dropped++
-		s.removeAt(0)
-	}
-	s.queue = append(s.queue, entry{s.last, wire})
-	s.stats.Bytes += len(wire)
-	s.announce()
-}
-
-// Next returns the oldest batch with a sequence above after, waiting for one until ctx ends. Going on from the sequence it
-// returned gives the following one; going on from 0 begins again with everything that is not acknowledged.
-func (s *Spool) Next(ctx context.Context, after uint64) (*telemetrypb.Batch, error) {
-	for {
-		wire, change := s.find(after)
-		if wire != nil {
-			var b telemetrypb.Batch
-			if err := proto.Unmarshal(wire, &b); err != nil {
-				return nil, fmt.Errorf("batch after %d in the spool: %w", after, err)
-			}
-			return &b, nil
+		if !s.unfit {
+			s.o.Logger.Warn("a batch cannot be kept, it is dropped; the next that can be ends this", "error", err)
 		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-change:
+		s.unfit = true
+		return false
+	}
+	s.unfit = false
+	g.data, g.size, g.last, g.put = data, len(data), frame.Sequence, now
+	if g.len() == 1 {
+		s.segments = append(s.segments, g)
+	}
+	return true
+}
+
+// current is the segment that is added to; nil when there is none.
+func (s *Spool) current() *segment {
+	if n := len(s.segments); n > 0 && !s.segments[n-1].sealed {
+		return s.segments[n-1]
+	}
+	return nil
+}
+
+// seal ends the current segment.
+func (s *Spool) seal() {
+	if g := s.current(); g != nil {
+		g.sealed, g.data = true, bytes.Clone(g.data) // without the room to grow
+		s.leaveIfDone(len(s.segments) - 1)
+	}
+}
+
+// bound drops what is too old or too much, and lets go of what is in memory and in a file. The current segment always stays.
+func (s *Spool) bound(now time.Time) {
+	s.forgetAbsent(now)
+	memoryOnly, all := 0, 0
+	for _, g := range s.segments {
+		all += g.size
+		if g.written < g.size {
+			memoryOnly += g.size
+		}
+	}
+	for i := 0; i < len(s.segments) && s.segments[i].sealed; {
+		g := s.segments[i]
+		old, large := now.Sub(g.put) > s.o.MaxAge+settling, s.disk != nil && all > s.o.MaxDiskBytes
+		full := memoryOnly > s.o.MaxMemoryBytes && g.written < g.size
+		if !old && !large && !full {
+			i++ // what is in its file makes no room in memory
+			continue
+		}
+		all -= g.size
+		if g.written < g.size {
+			memoryOnly -= g.size
+		}
+		s.stats.Dropped += uint64(g.len() - s.done.count(g.first, g.last))
+		s.remove(i)
+	}
+	s.trimCache()
+}
+
+// trimCache keeps the newest in memory.
+func (s *Spool) trimCache() {
+	kept := 0
+	for _, g := range slices.Backward(s.segments) {
+		if kept += len(g.data); kept > cacheBytes && g.sealed && g.written == g.size {
+			kept -= len(g.data)
+			g.data = nil
 		}
 	}
 }
 
-func (s *Spool) find(after uint64) ([]byte, <-chan struct{}) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if i := s.indexAbove(after); i < len(s.queue) {
-		return s.queue[i].wire, nil
+// leaveIfDone removes a segment that nothing is to be added to and nobody waits for.
+func (s *Spool) leaveIfDone(i int) {
+	if g := s.segments[i]; g.sealed && s.done.count(g.first, g.last) == g.len() {
+		s.remove(i)
 	}
-	return nil, s.change
 }
 
-// Ack forgets every batch up to and including the sequence.
-func (s *Spool) Ack(sequence uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := s.indexAbove(sequence)
-	if n == 0 {
-		return
+// remove takes a segment out, and notes that nobody needs to answer it: in a set of answers there shall be no holes for it.
+func (s *Spool) remove(i int) {
+	g := s.segments[i]
+	from := g.first
+	if i == 0 {
+		from = 0
 	}
-	for _, e := range s.queue[:n] {
-		s.stats.Bytes -= len(e.wire)
+	s.done.add(from, g.last)
+	for _, r := range s.receivers {
+		r.answered.add(from, g.last)
 	}
-	s.queue = slices.Delete(s.queue, 0, n)
-	s.stats.Acknowledged += uint64(n)
-	s.announce()
+	s.segments = slices.Delete(s.segments, i, i+1)
+	if s.disk != nil {
+		s.disk.gone = append(s.disk.gone, g)
+		s.poke()
+	}
 }
 
-// Refuse forgets one batch that the aggregator will never take.
-func (s *Spool) Refuse(sequence uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i := s.indexAbove(sequence - 1)
-	if sequence == 0 || i == len(s.queue) || s.queue[i].sequence != sequence {
-		return
-	}
-	s.removeAt(i)
-	s.stats.Refused++
-	s.announce()
-}
-
-// WaitEmpty returns when there is nothing left to send, or when ctx ends.
+// WaitEmpty returns when every receiver that is connected, or was a moment ago, has answered everything, or when ctx ends. While
+// there is none it waits for one, unless nothing is left.
 func (s *Spool) WaitEmpty(ctx context.Context) error {
 	for {
 		s.mu.Lock()
-		left, change := len(s.queue), s.change
+		left, change := s.left(time.Now()), s.change
 		s.mu.Unlock()
 		if left == 0 {
 			return nil
@@ -162,35 +257,60 @@ func (s *Spool) WaitEmpty(ctx context.Context) error {
 	}
 }
 
+// left is how many batches the receiver that is furthest behind has not answered; without one, all that wait.
+func (s *Spool) left(now time.Time) int {
+	left, found := 0, false
+	for _, r := range s.receivers {
+		if r.cursors > 0 || now.Sub(r.seen) < aMoment {
+			found = true
+			left = max(left, s.missingOf(r.answered))
+		}
+	}
+	if !found {
+		return s.missingOf(s.done)
+	}
+	return left
+}
+
+// missingOf is how many batches there are that are not in a set.
+func (s *Spool) missingOf(of spans) int {
+	n := 0
+	for _, g := range s.segments {
+		n += g.len() - of.count(g.first, g.last)
+	}
+	return n
+}
+
 // Stats returns the counts.
 func (s *Spool) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := s.stats
-	out.Batches = len(s.queue)
+	for _, g := range s.segments {
+		out.MemoryBytes += len(g.data)
+		out.DiskBytes += g.written
+		waiting := g.len() - s.done.count(g.first, g.last)
+		if waiting == 0 {
+			continue
+		}
+		if out.Batches == 0 {
+			out.OldestAge = time.Since(g.cameAt(s.done.missing(g.first)))
+		}
+		out.Batches += waiting
+		out.Bytes += g.size
+	}
 	return out
 }
 
-// indexAbove returns where the first entry above the sequence is, which is the length when there is none.
-func (s *Spool) indexAbove(sequence uint64) int {
-	i, found := slices.BinarySearchFunc(s.queue, sequence, func(e entry, sequence uint64) int {
-		switch {
-		case e.sequence < sequence:
-			return -1
-		case e.sequence > sequence:
-			return 1
-		}
-		return 0
-	})
-	if found {
-		i++
+// Close writes down what is not written yet and gives the folder back. The spool must not be used any more.
+func (s *Spool) Close() error {
+	s.mu.Lock()
+	s.seal()
+	s.mu.Unlock()
+	if s.disk == nil {
+		return nil
 	}
-	return i
-}
-
-func (s *Spool) removeAt(i int) {
-	s.stats.Bytes -= len(s.queue[i].wire)
-	s.queue = slices.Delete(s.queue, i, i+1)
+	return s.disk.close(s)
 }
 
 func (s *Spool) announce() {

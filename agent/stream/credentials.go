@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,17 +12,18 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// transport reads the CA anew: it may have been published, or renewed, since the last attempt.
-func (s *Stream) transport() (credentials.TransportCredentials, error) {
-	config := &tls.Config{ServerName: s.o.ServerName, MinVersion: tls.VersionTLS12}
-	if s.o.CAFile != "" {
-		pem, err := os.ReadFile(s.o.CAFile)
+// transport reads the CA anew: it may have been published, or renewed, since the last attempt. The server is dialed by its IP
+// address and known by its host's name.
+func (o Options) transport(host string) (credentials.TransportCredentials, error) {
+	config := &tls.Config{ServerName: cmp.Or(o.ServerName, host), MinVersion: tls.VersionTLS12}
+	if o.CAFile != "" {
+		pem, err := os.ReadFile(o.CAFile)
 		if err != nil {
 			return nil, fmt.Errorf("certificate authority of the aggregator: %w", err)
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("certificate authority of the aggregator: %q holds no PEM certificate", s.o.CAFile)
+			return nil, fmt.Errorf("certificate authority of the aggregator: %q holds no PEM certificate", o.CAFile)
 		}
 	}
 	return credentials.NewTLS(config), nil

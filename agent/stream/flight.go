@@ -7,74 +7,69 @@ import (
 	"time"
 )
 
-// flight is what was sent on one stream and not answered yet. It bounds how much that is, and notices when no answer comes.
+// flight is what was sent on one stream and not answered yet. It notices when an answer does not come, and remembers what the
+// aggregator can read.
 type flight struct {
-	slots   chan struct{}
-	silence time.Duration
 	expired func()
 
-	mu     sync.Mutex
-	sent   []uint64 // ascending
-	newest uint64
-	timer  *time.Timer // runs while anything waits for its answer
+	mu   sync.Mutex
+	sent []sent      // in the order they were sent
+	wait *time.Timer // runs while anything waits for its answer
+	// generation counts the key frames that were asked for and sent; keyWanted is that the next frame must be one.
+	generation int
+	keyWanted  bool
 }
 
-// newFlight allows limit batches at once and calls expired when there are some and nothing was heard for silence.
-func newFlight(limit int, silence time.Duration, expired func()) *flight {
-	return &flight{slots: make(chan struct{}, limit), silence: silence, expired: expired}
+// sent is one batch on its way.
+type sent struct {
+	sequence   uint64
+	at         time.Time
+	generation int
 }
 
-// add notes a batch that is about to be sent; a slot must have been taken for it.
-func (f *flight) add(sequence uint64) {
+// newFlight calls expired when a batch has waited for its answer for [maxSilence].
+func newFlight(expired func()) *flight { return &flight{expired: expired} }
+
+// add notes a batch that is about to be sent, and reports whether it must be a key frame.
+func (f *flight) add(sequence uint64) (key bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.sent = append(f.sent, sequence)
-	f.newest = sequence
+	if key = f.keyWanted; key {
+		f.generation++
+		f.keyWanted = false
+	}
+	f.sent = append(f.sent, sent{sequence, time.Now(), f.generation})
 	if len(f.sent) == 1 {
 		f.rearm()
 	}
+	return key
 }
 
-// answered gives back the slots of everything up to the sequence.
-func (f *flight) answered(sequence uint64) error {
+// answered takes a batch out. When the answer says that a key frame is needed, the next is one, unless one was sent since.
+func (f *flight) answered(sequence uint64, needsKey bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if sequence > f.newest {
-		return fmt.Errorf("the aggregator acknowledged batch %d, but only %d were sent", sequence, f.newest)
+	i := slices.IndexFunc(f.sent, func(s sent) bool { return s.sequence == sequence })
+	if i < 0 {
+		return fmt.Errorf("the aggregator answered batch %d, which does not wait for an answer", sequence)
 	}
-	n := 0
-	for n < len(f.sent) && f.sent[n] <= sequence {
-		n++
+	if needsKey && f.sent[i].generation == f.generation {
+		f.keyWanted = true
 	}
-	f.release(0, n)
+	f.sent = slices.Delete(f.sent, i, i+1)
+	if i == 0 {
+		f.rearm()
+	}
 	return nil
 }
 
-// refused gives back the slot of one batch, and reports whether it had one.
-func (f *flight) refused(sequence uint64) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	i, found := slices.BinarySearch(f.sent, sequence)
-	if found {
-		f.release(i, i+1)
-	}
-	return found
-}
-
-func (f *flight) release(from, to int) {
-	f.sent = slices.Delete(f.sent, from, to)
-	for range to - from {
-		<-f.slots
-	}
-	f.rearm()
-}
-
+// rearm waits for the answer that has been due the longest.
 func (f *flight) rearm() {
-	if f.timer != nil {
-		f.timer.Stop()
+	if f.wait != nil {
+		f.wait.Stop()
 	}
 	if len(f.sent) > 0 {
-		f.timer = time.AfterFunc(f.silence, f.expired)
+		f.wait = time.AfterFunc(maxSilence-time.Since(f.sent[0].at), f.expired)
 	}
 }
 

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -13,6 +14,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -23,22 +25,37 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/foretide/foretide/pkg/telemetry"
 	"github.com/foretide/foretide/pkg/telemetry/telemetrypb"
 )
 
 // name is what the aggregator's certificate is for.
 const name = "aggregator.test"
 
-// aggregator is a real gRPC server over TLS that does with each stream what the test says.
+// aggregator is a real gRPC server over TLS that welcomes each agent and then does with the stream what the test says.
 type aggregator struct {
 	telemetrypb.UnimplementedTelemetryServer
 	address string
-	serve   func(hello *telemetrypb.Hello, stream telemetrypb.Telemetry_StreamServer) error
+	// store is "store" when it is empty.
+	store    string
+	interval time.Duration
+	// greet is called instead of sending the Welcome when it is set.
+	greet func(hello *telemetrypb.Hello, stream telemetrypb.Telemetry_StreamServer) error
+	serve func(hello *telemetrypb.Hello, stream telemetrypb.Telemetry_StreamServer) error
 }
 
 func (a *aggregator) Stream(stream telemetrypb.Telemetry_StreamServer) error {
 	first, err := stream.Recv()
 	if err != nil {
+		return err
+	}
+	greet := a.greet
+	if greet == nil {
+		greet = func(_ *telemetrypb.Hello, stream telemetrypb.Telemetry_StreamServer) error {
+			return stream.Send(welcome(telemetry.Protocol, cmp.Or(a.store, "store"), a.interval))
+		}
+	}
+	if err := greet(first.GetHello(), stream); err != nil {
 		return err
 	}
 	return a.serve(first.GetHello(), stream)
@@ -48,7 +65,14 @@ func (a *aggregator) Stream(stream telemetrypb.Telemetry_StreamServer) error {
 func (a *aggregator) start(t *testing.T) (caFile string) {
 	t.Helper()
 	certificate, ca := certify(t)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	a.listen(t, certificate, "127.0.0.1:0")
+	return writeFile(t, "ca.crt", ca)
+}
+
+// listen serves at an address until the returned function is called or the test ends.
+func (a *aggregator) listen(t *testing.T, certificate tls.Certificate, address string) (stop func()) {
+	t.Helper()
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +81,7 @@ func (a *aggregator) start(t *testing.T) (caFile string) {
 	telemetrypb.RegisterTelemetryServer(g, a)
 	go func() { _ = g.Serve(listener) }()
 	t.Cleanup(g.Stop)
-	return writeFile(t, "ca.crt", ca)
+	return g.Stop
 }
 
 func certify(t *testing.T) (tls.Certificate, []byte) {
@@ -92,18 +116,43 @@ type agent struct {
 	pace chan time.Duration
 }
 
-func runAgent(t *testing.T, batches int, change func(*Options)) *agent {
+// runAgent sends to the aggregators at an address, and others with the same port, by the name in their certificate.
+func runAgent(t *testing.T, batches int, where string, change func(*Options), others ...string) *agent {
 	t.Helper()
-	a := &agent{box: newOutbox(batches), log: &safeBuffer{}, pace: make(chan time.Duration, 1000)}
-	o := Options{ServerName: name, Node: "node-1", Session: "word", Version: "v1", Batches: a.box,
+	a := &agent{box: newOutbox(batches), log: &safeBuffer{}, pace: make(chan time.Duration, 10_000)}
+	at := netip.MustParseAddrPort(where)
+	o := Options{Addresses: []Address{{Host: name, Port: at.Port()}}, Node: "node-1", Session: "word", Version: "v1", Receiver: a.box.receiver,
 		SetReportInterval: func(d time.Duration) { a.pace <- d }, Logger: slog.New(slog.NewTextHandler(a.log, nil))}
 	change(&o)
 	a.Stream = New(o)
+	a.find = func(context.Context, string, string) ([]netip.Addr, error) {
+		ips := []netip.Addr{at.Addr()}
+		for _, other := range others {
+			ips = append(ips, netip.MustParseAddrPort(other).Addr())
+		}
+		return ips, nil
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { a.Run(ctx); close(done) }()
 	t.Cleanup(func() { cancel(); <-done })
 	return a
+}
+
+// up is how many aggregators are connected.
+func (a *agent) up() int {
+	n, _ := a.Connected()
+	return n
+}
+
+func welcome(protocol uint32, store string, interval time.Duration) *telemetrypb.AggregatorMessage {
+	return &telemetrypb.AggregatorMessage{Message: &telemetrypb.AggregatorMessage_Welcome{Welcome: &telemetrypb.Welcome{
+		Protocol: protocol, Store: store, ReportIntervalMilliseconds: uint32(interval.Milliseconds())}}}
+}
+
+func deferral(n uint64, pause time.Duration, needsKey bool) *telemetrypb.AggregatorMessage {
+	return &telemetrypb.AggregatorMessage{Message: &telemetrypb.AggregatorMessage_Deferral{Deferral: &telemetrypb.Deferral{
+		Sequence: n, Reason: "the disk is full", PauseMilliseconds: uint32(pause.Milliseconds()), NeedsKey: needsKey}}}
 }
 
 func ack(n uint64, interval time.Duration) *telemetrypb.AggregatorMessage {

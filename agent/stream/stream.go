@@ -1,71 +1,82 @@
-// Package stream carries the spool's batches to the aggregator: one gRPC stream, kept up for as long as the agent runs.
+// Package stream carries the spool's batches to the aggregators: one gRPC stream to each replica, kept up for as long as the
+// agent runs.
 //
-//	spool → Hello, batches in order → aggregator → acknowledgements, refusals, report interval → spool, sampler
+//	addresses → look-up → replicas → those of this node → a link each
+//	link: Hello, Welcome; spool → frames → aggregator → acknowledgements, refusals, deferrals → spool
+//	                                                  └→ report interval, draining → sampler, driver
 package stream
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"log/slog"
-	"math/rand/v2"
-	"sync/atomic"
+	"net"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/keepalive"
-
 	"github.com/foretide/foretide/pkg/telemetry"
-	"github.com/foretide/foretide/pkg/telemetry/telemetrypb"
 )
 
 const (
-	// maxInFlight is how many batches may wait for their acknowledgement.
-	maxInFlight = 64
-	// maxSilence is how long the aggregator may leave a batch unanswered before the stream is given up and a new one made.
+	// maxSilence is how long an aggregator may leave the Hello or a batch unanswered before the stream is given up and a new one made.
 	maxSilence = time.Minute
 	// pingAfter and pingTimeout find a peer that is gone without a word. The aggregator allows a ping every 10 s.
 	pingAfter, pingTimeout = 20 * time.Second, 10 * time.Second
-	// refusalLogEvery bounds how often refusals are logged.
-	refusalLogEvery = time.Minute
+	// lookUpEvery is how often the replicas are looked up, lookUpSoonest when a stream broke, lookUpWithin how long it may take.
+	lookUpEvery, lookUpSoonest, lookUpWithin = 10 * time.Second, time.Second, 5 * time.Second
+	// vanishedFor is how long a replica may be missing before its stream is ended: names lag behind, and a shard that moves is
+	// better sent to both for a while than to none.
+	vanishedFor = 30 * time.Second
 )
 
-// Batches is what is to be sent: the spool.
-type Batches interface {
-	// Next waits for the oldest unacknowledged batch above a sequence.
-	Next(ctx context.Context, after uint64) (*telemetrypb.Batch, error)
-	// Ack forgets all batches up to a sequence.
+// Receiver is what one aggregator has not answered, for the time of one stream: the spool's cursor.
+type Receiver interface {
+	// Next waits for the batch to send next.
+	Next(ctx context.Context) (telemetry.Frame, error)
+	// Ack notes that a batch is durable there, Refuse that it will never be, Defer that it is to be sent again after the pause.
 	Ack(sequence uint64)
-	// Refuse forgets one batch that will never be taken.
 	Refuse(sequence uint64)
+	Defer(sequence uint64, pause time.Duration)
+	// Close says that what was not answered is to be sent again on the next stream.
+	Close()
 }
 
 // Options configures a [Stream].
 type Options struct {
-	// Address is the aggregator's host:port.
-	Address string
+	// Addresses are where the aggregators are.
+	Addresses []Address
+	// Copies is how many of them this node sends to, each node to its own; 0 is all.
+	Copies int
 	// CAFile holds the certificate authorities (PEM) to trust; empty trusts the system's.
 	CAFile string
-	// ServerName is the name the aggregator's certificate must have; empty takes the host of Address.
+	// ServerName is the name an aggregator's certificate must have; empty takes the host of its address.
 	ServerName string
 	// TokenFile holds the bearer token to send; empty sends none.
 	TokenFile string
 	// Node, Session and Version go into the Hello.
 	Node, Session, Version string
-	Batches                Batches
-	// SetReportInterval is told how often the aggregator wants a batch.
+	// Receiver begins a stream to the aggregator with this store.
+	Receiver func(store string) Receiver
+	// SetReportInterval is told how often the aggregators want a batch.
 	SetReportInterval func(time.Duration)
 	// SetDraining is told whether the node is being drained; nil is not told.
 	SetDraining func(bool)
 	Logger      *slog.Logger
 }
 
-// Stream is the connection to one aggregator.
+// Stream is the connections to all aggregators of this node.
 type Stream struct {
-	o         Options
-	connected atomic.Bool
-	refusals  refusalLog
+	o      Options
+	find   lookup
+	wishes wishes
+	broken chan struct{} // a link broke: the replicas are looked up again
+
+	mu    sync.Mutex
+	links map[string]*link // by address
+	// known are the replicas found last at each address, said the error of a look-up that was logged.
+	known map[Address][]replica
+	said  map[Address]string
 }
 
 // New returns a stream that Run brings up.
@@ -73,167 +84,97 @@ func New(o Options) *Stream {
 	if o.SetDraining == nil {
 		o.SetDraining = func(bool) {}
 	}
-	return &Stream{o: o, refusals: refusalLog{logger: o.Logger}}
+	return &Stream{o: o, find: net.DefaultResolver.LookupNetIP, broken: make(chan struct{}, 1),
+		wishes: wishes{setInterval: o.SetReportInterval, setDraining: o.SetDraining, of: map[*link]wish{}},
+		links:  map[string]*link{}, known: map[Address][]replica{}, said: map[Address]string{}}
 }
 
-// Connected reports whether the aggregator has answered on a stream that is up.
-func (s *Stream) Connected() bool { return s.connected.Load() }
+// Connected reports how many aggregators have answered on a stream that is up, of how many this node sends to.
+func (s *Stream) Connected() (up, of int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.links {
+		if l.connected.Load() {
+			up++
+		}
+	}
+	return up, len(s.links)
+}
 
-// Run sends until ctx ends. Whatever ends a stream, another is tried after a pause; the reason is logged when it is not the
-// one before.
+// Run keeps a link to every replica until ctx ends.
 func (s *Stream) Run(ctx context.Context) {
-	var pause backoff
-	logged := ""
+	var links sync.WaitGroup
+	defer links.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	for {
-		answered, err := s.once(ctx)
-		s.connected.Store(false)
+		s.lookUp(ctx)
+		s.follow(time.Now(), func(l *link) {
+			its, end := context.WithCancel(ctx)
+			l.end = end
+			links.Go(func() { l.run(its) })
+		})
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(lookUpSoonest):
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(lookUpEvery - lookUpSoonest):
+		case <-s.broken:
+		}
+	}
+}
+
+// lookUp finds the replicas anew. Where that fails those known stay.
+func (s *Stream) lookUp(ctx context.Context) {
+	for _, a := range s.o.Addresses {
+		found, err := s.find.replicas(ctx, a)
 		if ctx.Err() != nil {
 			return
 		}
-		if answered {
-			pause.reset()
-			logged = ""
-		}
-		wait := pause.next(rand.Float64())
-		if text := err.Error(); text != logged {
-			s.o.Logger.Warn("no stream to the aggregator", "address", s.o.Address, "error", err, "retry", wait.Round(time.Millisecond))
-			logged = text
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
+		if err == nil {
+			s.known[a], s.said[a] = found, ""
+		} else if text := err.Error(); s.said[a] != text {
+			s.o.Logger.Warn("aggregators are not found", "address", a.String(), "error", err, "retry", lookUpEvery)
+			s.said[a] = text
 		}
 	}
 }
 
-// once makes one stream and sends on it until it ends. It reports whether the aggregator answered at all.
-func (s *Stream) once(ctx context.Context) (answered bool, err error) {
-	conn, err := s.dial()
-	if err != nil {
-		return false, err
+// follow starts a link to every replica that this node sends to and has none, and ends those to replicas that have been
+// missing for long.
+func (s *Stream) follow(now time.Time, start func(*link)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []replica
+	for _, a := range s.o.Addresses {
+		all = append(all, s.known[a]...)
 	}
-	defer func() { _ = conn.Close() }()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	stream, err := telemetrypb.NewTelemetryClient(conn).Stream(ctx)
-	if err != nil {
-		return false, fmt.Errorf("connect: %w", err)
-	}
-	hello := &telemetrypb.Hello{Protocol: telemetry.Protocol, Node: s.o.Node, Session: s.o.Session, AgentVersion: s.o.Version}
-	if err := stream.Send(&telemetrypb.AgentMessage{Message: &telemetrypb.AgentMessage_Hello{Hello: hello}}); err != nil && !errors.Is(err, io.EOF) {
-		return false, fmt.Errorf("say hello: %w", err)
-	}
-	inFlight := newFlight(maxInFlight, maxSilence, func() {
-		cancel(fmt.Errorf("the aggregator acknowledged nothing for %v", maxSilence))
-	})
-	defer inFlight.stop()
-	received := make(chan struct{})
-	go func() {
-		defer close(received)
-		cancel(s.receive(stream, inFlight, &answered))
-	}()
-	// EOF from Send only says that the stream ended; why, the receiver learns.
-	if err := s.send(ctx, stream, inFlight); err != nil && !errors.Is(err, io.EOF) {
-		cancel(err)
-	}
-	<-received
-	return answered, context.Cause(ctx)
-}
-
-func (s *Stream) dial() (*grpc.ClientConn, error) {
-	transport, err := s.transport()
-	if err != nil {
-		return nil, err
-	}
-	options := []grpc.DialOption{
-		grpc.WithTransportCredentials(transport),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}),
-		grpc.WithNoProxy(),
-		grpc.WithDisableServiceConfig(),
-		grpc.WithReadBufferSize(4 << 10), grpc.WithWriteBufferSize(8 << 10),
-	}
-	if s.o.TokenFile != "" {
-		options = append(options, grpc.WithPerRPCCredentials(fileToken(s.o.TokenFile)))
-	}
-	return grpc.NewClient("dns:///"+s.o.Address, options...)
-}
-
-type outgoing interface {
-	Send(*telemetrypb.AgentMessage) error
-}
-
-// send sends every unacknowledged batch from the oldest on, and then each new one.
-func (s *Stream) send(ctx context.Context, to outgoing, inFlight *flight) error {
-	var after uint64
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case inFlight.slots <- struct{}{}:
+	// One that is named twice is sent to once.
+	slices.SortStableFunc(all, func(a, b replica) int { return strings.Compare(a.address, b.address) })
+	all = slices.CompactFunc(all, func(a, b replica) bool { return a.address == b.address })
+	wanted := choose(s.o.Node, all, s.o.Copies)
+	for _, r := range wanted {
+		l := s.links[r.address]
+		if l == nil {
+			l = newLink(s, r)
+			s.links[r.address] = l
+			start(l)
 		}
-		b, err := s.o.Batches.Next(ctx, after)
-		if err != nil {
-			return err
-		}
-		after = b.GetSequence()
-		inFlight.add(after)
-		if err := to.Send(&telemetrypb.AgentMessage{Message: &telemetrypb.AgentMessage_Batch{Batch: b}}); err != nil {
-			return err
+		l.missing = time.Time{}
+	}
+	for address, l := range s.links {
+		switch {
+		case slices.ContainsFunc(wanted, func(r replica) bool { return r.address == address }):
+		case l.missing.IsZero():
+			l.missing = now
+		case now.Sub(l.missing) >= vanishedFor:
+			s.o.Logger.Info("an aggregator is not this node's any more", "address", address)
+			l.end()
+			delete(s.links, address)
 		}
 	}
-}
-
-type incoming interface {
-	Recv() (*telemetrypb.AggregatorMessage, error)
-}
-
-// receive takes answers until the stream ends, and returns why it did.
-func (s *Stream) receive(from incoming, inFlight *flight, answered *bool) error {
-	for {
-		message, err := from.Recv()
-		if errors.Is(err, io.EOF) {
-			return errors.New("the aggregator ended the stream")
-		}
-		if err != nil {
-			return err
-		}
-		if !*answered {
-			*answered = true
-			s.connected.Store(true)
-			s.o.Logger.Info("stream to the aggregator is up", "address", s.o.Address)
-		}
-		switch m := message.GetMessage().(type) {
-		case *telemetrypb.AggregatorMessage_Ack:
-			if err := inFlight.answered(m.Ack.GetSequence()); err != nil {
-				return err
-			}
-			s.o.Batches.Ack(m.Ack.GetSequence())
-			if ms := m.Ack.GetReportIntervalMilliseconds(); ms > 0 {
-				s.o.SetReportInterval(time.Duration(ms) * time.Millisecond)
-			}
-			s.o.SetDraining(m.Ack.GetNodeDraining())
-		case *telemetrypb.AggregatorMessage_Refusal:
-			if inFlight.refused(m.Refusal.GetSequence()) {
-				s.o.Batches.Refuse(m.Refusal.GetSequence())
-				s.refusals.add(m.Refusal, time.Now())
-			}
-		}
-	}
-}
-
-// refusalLog logs refusals, at most one line per refusalLogEvery.
-type refusalLog struct {
-	logger *slog.Logger
-	next   time.Time
-	silent int
-}
-
-func (l *refusalLog) add(r *telemetrypb.Refusal, now time.Time) {
-	if now.Before(l.next) {
-		l.silent++
-		return
-	}
-	l.logger.Warn("the aggregator refused a batch; it is dropped", "sequence", r.GetSequence(), "reason", r.GetReason(), "notLogged", l.silent)
-	l.next, l.silent = now.Add(refusalLogEvery), 0
 }

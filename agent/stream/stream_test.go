@@ -5,9 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -26,18 +24,18 @@ func TestBatchesArriveInOrderAndAreForgottenWhenAcknowledged(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			got = append(got, m.GetBatch().GetSequence())
-			if err := stream.Send(ack(m.GetBatch().GetSequence(), 5*time.Second)); err != nil {
+			got = append(got, m.GetFrame().GetSequence())
+			if err := stream.Send(ack(m.GetFrame().GetSequence(), 5*time.Second)); err != nil {
 				return err
 			}
 		}
 	}}
 	ca := s.start(t)
-	a := runAgent(t, 200, func(o *Options) { o.Address, o.CAFile = s.address, ca })
-	if err := a.box.waitEmpty(t.Context()); err != nil {
+	a := runAgent(t, 200, s.address, func(o *Options) { o.CAFile = ca })
+	if err := a.box.store("store").waitEmpty(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if hello.GetNode() != "node-1" || hello.GetSession() != "word" || hello.GetProtocol() != 1 || hello.GetAgentVersion() != "v1" {
+	if hello.GetNode() != "node-1" || hello.GetSession() != "word" || hello.GetProtocol() != 2 || hello.GetOldestProtocol() != 2 || hello.GetAgentVersion() != "v1" {
 		t.Errorf("hello = %v", hello)
 	}
 	if len(got) != 200 || !slices.IsSorted(got) || got[0] != 1 {
@@ -46,7 +44,7 @@ func TestBatchesArriveInOrderAndAreForgottenWhenAcknowledged(t *testing.T) {
 	if d := <-a.pace; d != 5*time.Second {
 		t.Errorf("report interval = %v", d)
 	}
-	if !a.Connected() {
+	if a.up() != 1 {
 		t.Error("not connected")
 	}
 }
@@ -62,7 +60,7 @@ func TestUnacknowledgedBatchesAreSentAgainOnTheNextStream(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			got = append(got, m.GetBatch().GetSequence())
+			got = append(got, m.GetFrame().GetSequence())
 			if first && len(got) == 10 {
 				first = false
 				if err := stream.Send(ack(4, 0)); err != nil {
@@ -71,7 +69,7 @@ func TestUnacknowledgedBatchesAreSentAgainOnTheNextStream(t *testing.T) {
 				return status.Error(codes.Unavailable, "going down")
 			}
 			if !first {
-				if err := stream.Send(ack(m.GetBatch().GetSequence(), 0)); err != nil {
+				if err := stream.Send(ack(m.GetFrame().GetSequence(), 0)); err != nil {
 					return err
 				}
 			}
@@ -79,17 +77,17 @@ func TestUnacknowledgedBatchesAreSentAgainOnTheNextStream(t *testing.T) {
 		return nil
 	}}
 	ca := s.start(t)
-	a := runAgent(t, 10, func(o *Options) { o.Address, o.CAFile = s.address, ca })
+	a := runAgent(t, 10, s.address, func(o *Options) { o.CAFile = ca })
 	<-streams
-	if err := a.box.waitEmpty(t.Context()); err != nil {
+	if err := a.box.store("store").waitEmpty(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	a.box.put(11)
-	if err := a.box.waitEmpty(t.Context()); err != nil {
+	a.box.put(1)
+	if err := a.box.store("store").waitEmpty(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the reason is logged", func() bool { return strings.Contains(a.log.String(), "going down") })
-	if _, acked, _ := a.box.stats(); acked != 11 {
+	if _, acked, _ := a.box.store("store").stats(); acked != 11 {
 		t.Errorf("%d acknowledged; want 11", acked)
 	}
 }
@@ -103,16 +101,16 @@ func TestSecondStreamBeginsAfterWhatWasAcknowledged(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		begins <- m.GetBatch().GetSequence()
+		begins <- m.GetFrame().GetSequence()
 		if n == 1 {
-			if err := stream.Send(ack(m.GetBatch().GetSequence(), 0)); err != nil {
+			if err := stream.Send(ack(m.GetFrame().GetSequence(), 0)); err != nil {
 				return err
 			}
 		}
 		return nil
 	}}
 	ca := s.start(t)
-	runAgent(t, 3, func(o *Options) { o.Address, o.CAFile = s.address, ca })
+	runAgent(t, 3, s.address, func(o *Options) { o.CAFile = ca })
 	if got := []uint64{<-begins, <-begins, <-begins}; !slices.Equal(got, []uint64{1, 2, 2}) {
 		t.Errorf("streams began with %v; want 1, then 2 until it is acknowledged", got)
 	}
@@ -125,9 +123,9 @@ func TestRefusedBatchIsDroppedAndTheStreamGoesOn(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			answer := ack(m.GetBatch().GetSequence(), 0)
-			if m.GetBatch().GetSequence()%2 == 0 {
-				answer = refuse(m.GetBatch().GetSequence(), "window is in the future")
+			answer := ack(m.GetFrame().GetSequence(), 0)
+			if m.GetFrame().GetSequence()%2 == 0 {
+				answer = refuse(m.GetFrame().GetSequence(), "window is in the future")
 			}
 			if err := stream.Send(answer); err != nil {
 				return err
@@ -135,11 +133,11 @@ func TestRefusedBatchIsDroppedAndTheStreamGoesOn(t *testing.T) {
 		}
 	}}
 	ca := s.start(t)
-	a := runAgent(t, 300, func(o *Options) { o.Address, o.CAFile = s.address, ca })
-	if err := a.box.waitEmpty(t.Context()); err != nil {
+	a := runAgent(t, 300, s.address, func(o *Options) { o.CAFile = ca })
+	if err := a.box.store("store").waitEmpty(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, acked, refused := a.box.stats(); refused != 150 || acked != 150 {
+	if _, acked, refused := a.box.store("store").stats(); refused != 150 || acked != 150 {
 		t.Errorf("%d refused, %d acknowledged; want half and half", refused, acked)
 	}
 	if got := a.log.String(); strings.Count(got, "refused a batch") != 1 || !strings.Contains(got, "window is in the future") {
@@ -147,40 +145,7 @@ func TestRefusedBatchIsDroppedAndTheStreamGoesOn(t *testing.T) {
 	}
 }
 
-func TestNoMoreThanTheLimitIsInFlight(t *testing.T) {
-	full := make(chan int, 1)
-	s := &aggregator{serve: func(_ *telemetrypb.Hello, stream telemetrypb.Telemetry_StreamServer) error {
-		got := 0
-		for range maxInFlight {
-			if _, err := stream.Recv(); err != nil {
-				return err
-			}
-			got++
-		}
-		full <- got
-		if err := stream.Send(ack(1, 0)); err != nil {
-			return err
-		}
-		m, err := stream.Recv()
-		if err != nil {
-			return err
-		}
-		full <- int(m.GetBatch().GetSequence())
-		<-stream.Context().Done()
-		return nil
-	}}
-	ca := s.start(t)
-	a := runAgent(t, 500, func(o *Options) { o.Address, o.CAFile = s.address, ca })
-	if n := <-full; n != maxInFlight {
-		t.Errorf("%d batches came", n)
-	}
-	if n := <-full; n != maxInFlight+1 {
-		t.Errorf("batch %d came after one acknowledgement; want %d", n, maxInFlight+1)
-	}
-	eventually(t, "all but the acknowledged one are left", func() bool { waiting, _, _ := a.box.stats(); return waiting == 499 })
-}
-
-func TestAcknowledgementOfWhatWasNeverSentEndsTheStream(t *testing.T) {
+func TestAnswerToWhatWasNeverSentEndsTheStream(t *testing.T) {
 	s := &aggregator{serve: func(_ *telemetrypb.Hello, stream telemetrypb.Telemetry_StreamServer) error {
 		if _, err := stream.Recv(); err != nil {
 			return err
@@ -192,9 +157,9 @@ func TestAcknowledgementOfWhatWasNeverSentEndsTheStream(t *testing.T) {
 		return nil
 	}}
 	ca := s.start(t)
-	a := runAgent(t, 1, func(o *Options) { o.Address, o.CAFile = s.address, ca })
-	eventually(t, "it is logged", func() bool { return strings.Contains(a.log.String(), "acknowledged batch 1000000") })
-	if waiting, acked, _ := a.box.stats(); waiting != 1 || acked != 0 {
+	a := runAgent(t, 1, s.address, func(o *Options) { o.CAFile = ca })
+	eventually(t, "it is logged", func() bool { return strings.Contains(a.log.String(), "answered batch 1000000") })
+	if waiting, acked, _ := a.box.store("store").stats(); waiting != 1 || acked != 0 {
 		t.Errorf("%d waiting, %d acknowledged; want nothing to be forgotten", waiting, acked)
 	}
 }
@@ -203,21 +168,21 @@ func TestMissingAuthorityIsAStateUntilItIsPublished(t *testing.T) {
 	s := &aggregator{serve: acknowledgeAll}
 	ca := s.start(t)
 	later := filepath.Join(t.TempDir(), "ca.crt")
-	a := runAgent(t, 1, func(o *Options) { o.Address, o.CAFile = s.address, later })
+	a := runAgent(t, 1, s.address, func(o *Options) { o.CAFile = later })
 	eventually(t, "the missing file is named", func() bool { return strings.Contains(a.log.String(), later) })
-	if a.Connected() {
+	if a.up() != 0 {
 		t.Error("connected without an authority")
 	}
 	if err := os.Rename(ca, later); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.box.waitEmpty(t.Context()); err != nil {
+	if err := a.box.store("store").waitEmpty(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestFileWithoutCertificateIsNamed(t *testing.T) {
-	a := runAgent(t, 1, func(o *Options) { o.Address, o.CAFile = "127.0.0.1:1", writeFile(t, "ca.crt", []byte("nothing")) })
+	a := runAgent(t, 1, "127.0.0.1:1", func(o *Options) { o.CAFile = writeFile(t, "ca.crt", []byte("nothing")) })
 	eventually(t, "it is logged", func() bool { return strings.Contains(a.log.String(), "holds no PEM certificate") })
 }
 
@@ -229,8 +194,8 @@ func TestServerOfAnotherAuthorityOrNameIsNotTrusted(t *testing.T) {
 	}}
 	ca := s.start(t)
 	_, other := certify(t)
-	byAuthority := runAgent(t, 1, func(o *Options) { o.Address, o.CAFile = s.address, writeFile(t, "other.crt", other) })
-	byName := runAgent(t, 1, func(o *Options) { o.Address, o.CAFile, o.ServerName = s.address, ca, "somebody.else" })
+	byAuthority := runAgent(t, 1, s.address, func(o *Options) { o.CAFile = writeFile(t, "other.crt", other) })
+	byName := runAgent(t, 1, s.address, func(o *Options) { o.CAFile, o.ServerName = ca, "somebody.else" })
 	eventually(t, "the authority is refused", func() bool { return strings.Contains(byAuthority.log.String(), "unknown authority") })
 	eventually(t, "the name is refused", func() bool { return strings.Contains(byName.log.String(), "somebody.else") })
 	if len(reached) != 0 {
@@ -246,7 +211,7 @@ func TestTokenIsReadAnewForEachStream(t *testing.T) {
 	}}
 	ca := s.start(t)
 	file := writeFile(t, "token", []byte("one\n"))
-	a := runAgent(t, 1, func(o *Options) { o.Address, o.CAFile, o.TokenFile = s.address, ca, file })
+	a := runAgent(t, 1, s.address, func(o *Options) { o.CAFile, o.TokenFile = ca, file })
 	if got := <-tokens; got != "Bearer one" {
 		t.Errorf("token = %q", got)
 	}
@@ -260,47 +225,9 @@ func TestTokenIsReadAnewForEachStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the empty token is named", func() bool { return strings.Contains(a.log.String(), "is empty") })
-	if got := a.log.String(); !strings.Contains(got, "token expired") || a.Connected() {
-		t.Errorf("connected %v, log:\n%s", a.Connected(), got)
+	if got := a.log.String(); !strings.Contains(got, "token expired") || a.up() != 0 {
+		t.Errorf("%d connected, log:\n%s", a.up(), got)
 	}
-}
-
-func TestSilentAggregatorIsGivenUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var given atomic.Bool
-		f := newFlight(3, maxSilence, func() { given.Store(true) })
-		f.slots <- struct{}{}
-		f.add(1)
-		time.Sleep(maxSilence - 1)
-		f.slots <- struct{}{}
-		f.add(2)
-		if err := f.answered(1); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(maxSilence - 1)
-		synctest.Wait()
-		if given.Load() {
-			t.Error("given up although something was heard")
-		}
-		time.Sleep(time.Nanosecond)
-		synctest.Wait()
-		if !given.Load() {
-			t.Error("not given up after the silence")
-		}
-	})
-}
-
-func TestNothingInFlightMeansNoHurry(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFlight(3, maxSilence, func() { t.Error("given up with nothing to wait for") })
-		f.slots <- struct{}{}
-		f.add(7)
-		if f.refused(6) || !f.refused(7) {
-			t.Error("the wrong batch had a slot")
-		}
-		time.Sleep(time.Hour)
-		f.stop()
-	})
 }
 
 func TestPausesGrowFromHalfASecondToHalfAMinute(t *testing.T) {
@@ -329,7 +256,7 @@ func acknowledgeAll(_ *telemetrypb.Hello, stream telemetrypb.Telemetry_StreamSer
 		if err != nil {
 			return err
 		}
-		if err := stream.Send(ack(m.GetBatch().GetSequence(), 0)); err != nil {
+		if err := stream.Send(ack(m.GetFrame().GetSequence(), 0)); err != nil {
 			return err
 		}
 	}

@@ -25,9 +25,6 @@ import (
 	"github.com/foretide/foretide/aggregator/workload"
 )
 
-// lateness is how late a batch may come: agents keep an hour of them (agent --spool.max-batches), and take some time to send it.
-const lateness = 2 * time.Hour
-
 // part is something that runs until its context is done. What ends early, ends the aggregator.
 type part struct {
 	name string
@@ -42,6 +39,10 @@ type aggregator struct {
 	store    *storage.Store
 	view     *live.View
 	board    *board
+	// shared is the engine that all shards of the aggregator write to; nil when this one gets everything itself.
+	shared *shared
+	// namespaces are those whose pods matter, for the engine.
+	namespaces func() []string
 	// draining says whether a node is being drained; nil without Kubernetes.
 	draining func(node string) bool
 	parts    []part
@@ -59,17 +60,31 @@ func Run(ctx context.Context, options Options, log *slog.Logger) (err error) {
 	a := &aggregator{options: options, log: log, registry: prometheus.NewRegistry()}
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), BuildInfo(options.Version))
 
+	forwarder, err := a.forward()
+	if err != nil {
+		return err
+	}
+	if forwarder != nil {
+		defer func() { err = errors.Join(err, forwarder.Close()) }()
+	}
 	begin := time.Now()
 	if a.store, err = storage.Open(storage.Options{
 		Dir: options.StoragePath, Logger: log, Registerer: a.registry,
-		RawRetention: options.RawRetention, WorkloadRetention: options.WorkloadRetention, RawOutOfOrderWindow: lateness,
-		RawMaxPercentage: options.RawMaxPercentage,
+		RawRetention: options.RawRetention, WorkloadRetention: options.WorkloadRetention,
+		RawMaxBytes: options.RawMaxBytes, RawMaxPercentage: options.rawMaxPercentage(),
 	}); err != nil {
 		return fmt.Errorf("--storage.path: %w", err)
 	}
 	defer func() { err = errors.Join(err, a.store.Close()) }()
 	defer a.hangUp()
-	log.Info("history is open", "path", options.StoragePath, "took", time.Since(begin).Round(time.Millisecond))
+	log.Info("history of workloads is open", "path", options.StoragePath, "store", a.store.ID(), "took", time.Since(begin).Round(time.Millisecond))
+	a.add("storage", a.keepHistory)
+	if forwarder != nil {
+		a.store.OnOpen(forwarder.opened)
+	}
+	if err := a.readEngine(); err != nil {
+		return err
+	}
 
 	if a.view, err = live.New(live.Options{Window: options.LiveWindow, StaleAfter: options.LiveStaleAfter}); err != nil {
 		return err
@@ -110,6 +125,9 @@ func (a *aggregator) add(name string, run func(ctx context.Context) error) {
 
 // evaluator decides from the live view and the stored demand.
 func (a *aggregator) evaluator() *controller.Evaluator {
+	if a.shared != nil {
+		return controller.NewEvaluator(sharedLoads{a.shared.loads}, sharedHistory{a.store, a.shared.client})
+	}
 	return controller.NewEvaluator(loads{a.view}, history{a.store})
 }
 
@@ -117,10 +135,7 @@ func (a *aggregator) evaluator() *controller.Evaluator {
 func (a *aggregator) recordDemand(workloads func() []workload.Workload) (*workload.Recorder, error) {
 	recorder, err := workload.NewRecorder(workload.RecorderOptions{
 		Workloads: workloads,
-		Load: func(namespace, pod, node string, since, now time.Time) (workload.Load, bool) {
-			load, settled, ok := a.view.PodSince(namespace, pod, node, recorderWindow, since, now)
-			return workload.Load{GPUs: load.GPUs, BusyGPUs: load.BusyGPUs, Settled: settled}, ok
-		},
+		Load:      a.loadBetween,
 		Append: func(ctx context.Context, id workload.ID, at time.Time, busyGPUs, pods float64) error {
 			return a.store.AppendDemand(ctx, storage.Workload(id), at, busyGPUs, pods)
 		},
@@ -151,8 +166,14 @@ func (a *aggregator) recordDemand(workloads func() []workload.Workload) (*worklo
 	return recorder, a.registry.Register(a.board.exporter)
 }
 
-// recorderWindow is what each of the recorder's samples, ten seconds apart, is averaged over.
-const recorderWindow = 10 * time.Second
+// loadBetween is what the recorder adds up.
+func (a *aggregator) loadBetween(namespace, pod, node string, from, to time.Time) workload.Load {
+	if a.shared != nil {
+		return a.shared.loadBetween(namespace, pod, node, from, to)
+	}
+	s := a.view.PodBetween(namespace, pod, node, from, to)
+	return workload.Load{Reports: workload.Reports(s.Reports), Known: s.Known, GPUs: s.GPUs, BusyGPUs: s.BusyGPUs, Held: s.Held}
+}
 
 // serve adds the three servers: agents, readers, and health.
 func (a *aggregator) serve(ctx context.Context, certificates identity.CertificateStore, who func(context.Context, string) (identity.Caller, error), access *identity.Access) error {
@@ -166,24 +187,29 @@ func (a *aggregator) serve(ctx context.Context, certificates identity.Certificat
 			caller, err := who(ctx, token)
 			return ingest.Caller(caller), err
 		},
-		ReportInterval: func() time.Duration { return a.options.ReportInterval },
-		Draining:       a.draining,
+		Store: a.store.ID(), Version: a.options.Version, Draining: a.draining,
+		Pace: ingest.PaceOptions{Shortest: a.options.ReportInterval, Longest: a.options.longestReportInterval(), SamplesPerSecond: a.options.SamplesPerSecond},
 	})
 	if err != nil {
 		return err
 	}
 	listener, err := a.listen("ingest.listen-address", a.options.IngestAddress)
 	if err != nil {
+		server.Stop()
 		return err
 	}
 	a.add("ingest", func(ctx context.Context) error {
-		stop := context.AfterFunc(ctx, server.Stop)
-		defer stop()
+		context.AfterFunc(ctx, server.Stop)
+		defer server.Stop() // waits until the last frame is stored
 		a.ready.Store(true)
 		a.log.Info("listening for agents", "address", listener.Addr().String())
 		return server.Serve(listener)
 	})
-	return a.web(config, access)
+	if err := a.web(config, access); err != nil {
+		server.Stop()
+		return err
+	}
+	return nil
 }
 
 // listen takes the address of a flag at once, so that a port in use is an error at start.
@@ -214,7 +240,7 @@ func (a *aggregator) tls(ctx context.Context, store identity.CertificateStore) (
 		if err != nil {
 			return nil, err
 		}
-		return identity.ServerTLS(files.GetCertificate), nil
+		return identity.ServerTLS(files.GetCertificate), a.followPeers(func() []byte { return nil })
 	}
 	managed, err := identity.NewManaged(ctx, store, a.names(), time.Now(), a.log)
 	for err != nil && a.options.Kubernetes && ctx.Err() == nil {
@@ -230,7 +256,7 @@ func (a *aggregator) tls(ctx context.Context, store identity.CertificateStore) (
 		managed.Run(ctx)
 		return nil
 	})
-	return identity.ServerTLS(managed.GetCertificate), nil
+	return identity.ServerTLS(managed.GetCertificate), a.followPeers(managed.CA)
 }
 
 // retryEvery is how often what needs the API server is tried again while that is away.
@@ -251,7 +277,8 @@ func wait(ctx context.Context, d time.Duration) bool {
 // names are those of the Service, of each replica behind a headless one, of this host, and what the user adds.
 func (a *aggregator) names() []string {
 	service := "foretide-aggregator." + a.options.Namespace + ".svc"
-	names := []string{"foretide-aggregator", service, service + ".cluster.local", "*." + service, "localhost", "127.0.0.1", "::1"}
+	replicas := "foretide-aggregator-replicas." + a.options.Namespace + ".svc"
+	names := []string{"foretide-aggregator", service, service + ".cluster.local", "*." + service, replicas, replicas + ".cluster.local", "localhost", "127.0.0.1", "::1"}
 	for name := range strings.SplitSeq(a.options.TLSNames, ",") {
 		if name = strings.TrimSpace(name); name != "" {
 			names = append(names, name)

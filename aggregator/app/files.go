@@ -38,6 +38,9 @@ func (a *aggregator) withFiles(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.namespaces = func() []string {
+		return namespacesOf(policies, func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) string { return p.Namespace })
+	}
 	evaluator := a.evaluator()
 	a.add("recorder", recorder.Start)
 	a.add("observer", func(ctx context.Context) error {

@@ -11,6 +11,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
@@ -23,9 +24,6 @@ import (
 	"github.com/foretide/foretide/aggregator/workload"
 	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
 )
-
-// leaseName is the Lease whose holder scales.
-const leaseName = "foretide-aggregator"
 
 // A leader that cannot renew its Lease for 20 s stops deciding; another may begin 30 s after the last renewal. Kubernetes' own
 // controllers take 10 s and 15 s, and restart with every short pause of the API server.
@@ -63,6 +61,9 @@ func (a *aggregator) withKubernetes(ctx context.Context) error {
 		return err
 	}
 	a.draining = directory.Draining
+	a.namespaces = func() []string {
+		return namespacesOf(directory.Workloads(), func(w workload.Workload) string { return w.ID.Namespace })
+	}
 	a.add("directory", directory.Start)
 	a.add("recorder", recorder.Start)
 	evaluator := a.evaluator()
@@ -96,7 +97,12 @@ func (a *aggregator) withKubernetes(ctx context.Context) error {
 
 // decide carries out the policies while this replica is the leader, until ctx is done or the Lease is lost.
 func (a *aggregator) decide(ctx context.Context, config *rest.Config, directory *workload.Directory, evaluator *controller.Evaluator) error {
-	mgr, err := newManager(config, a.options)
+	lease, stop, err := newLease(config, a.options.Namespace, a.store.ID())
+	if err != nil {
+		return err
+	}
+	defer stop()
+	mgr, err := newManager(config, a.options, lease)
 	if err != nil {
 		return err
 	}
@@ -124,7 +130,7 @@ func (a *aggregator) kubeconfig() (*rest.Config, error) {
 	return config, nil
 }
 
-func newManager(config *rest.Config, o Options) (manager.Manager, error) {
+func newManager(config *rest.Config, o Options, lease resourcelock.Interface) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		return nil, err
@@ -137,6 +143,7 @@ func newManager(config *rest.Config, o Options) (manager.Manager, error) {
 		// Metrics and health are served by web.go.
 		Metrics:        metricsserver.Options{BindAddress: "0"},
 		LeaderElection: o.LeaderElection, LeaderElectionID: leaseName, LeaderElectionNamespace: o.Namespace,
+		LeaderElectionResourceLockInterface: lease,
 		// A clean stop hands over at once instead of after the Lease has run out.
 		LeaderElectionReleaseOnCancel: true,
 		LeaseDuration:                 ptr.To(leaseLasts), RenewDeadline: ptr.To(renewWithin), RetryPeriod: ptr.To(renewEvery),

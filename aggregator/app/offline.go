@@ -20,7 +20,17 @@ import (
 // historyStep is the step of the workload tier.
 const historyStep = time.Minute
 
-// Import is `aggregator import`: it reads one series of a recorded trace into the history of a workload.
+// ImportHistory is `aggregator import`: out of a Prometheus when --prometheus.url is among the flags, else out of a file.
+func ImportHistory(ctx context.Context, args []string, out io.Writer) error {
+	for _, arg := range args {
+		if name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "="); strings.HasPrefix(arg, "-") && name == "prometheus.url" {
+			return ImportPrometheus(ctx, args, out)
+		}
+	}
+	return Import(ctx, args, out)
+}
+
+// Import reads one series of a recorded trace into the history of a workload.
 func Import(ctx context.Context, args []string, out io.Writer) error {
 	f := flag.NewFlagSet("aggregator import", flag.ContinueOnError)
 	defaults := DefaultOptions()
@@ -34,7 +44,7 @@ func Import(ctx context.Context, args []string, out io.Writer) error {
 	scale := f.Float64("scale", 1, "busy GPUs per unit of the trace, a `number` above 0")
 	until := f.String("until", "", "`time` in the trace (RFC 3339) that becomes --end; later points are left out; empty: its last point")
 	end := f.String("end", "", "`time` (RFC 3339) at which the imported history ends; empty: now; same: keep the trace's own times")
-	if err := Parse(f, "Reads one series of a recorded demand into the history of a workload.", args, out); err != nil {
+	if err := Parse(f, "Reads one series of a recorded demand into the history of a workload. With --prometheus.url it reads out of a Prometheus instead: aggregator import --prometheus.url= --help", args, out); err != nil {
 		return err
 	}
 	workload, err := parseWorkload(*name)

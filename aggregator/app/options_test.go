@@ -35,12 +35,23 @@ func TestEachWrongFlagIsNamedWithItsValueAndWhatIsAllowed(t *testing.T) {
 		{func(o *Options) { o.HealthAddress = ":70000" }, `--health.listen-address is ":70000": it must be host:port or :port`},
 		{func(o *Options) { o.ReportInterval = 999 * time.Millisecond }, `--ingest.report-interval is "999ms": it must be 1s to 1m`},
 		{func(o *Options) { o.ReportInterval, o.LiveStaleAfter = 61*time.Second, 5*time.Minute }, `--ingest.report-interval is "1m1s": it must be 1s to 1m`},
+		{func(o *Options) { o.MaxReportInterval = 0 }, `--ingest.max-report-interval is "0s": it must be 1s to 1m`},
+		{func(o *Options) { o.MaxReportInterval = 16 * time.Second }, `--live.stale-after is "30s": it must be two of the longest report intervals to 10m`},
+		{func(o *Options) { o.SamplesPerSecond = math.NaN() }, `--ingest.samples-per-second is "NaN": it must be 100 to 1e9`},
+		{func(o *Options) { o.RawMaxBytes = -1 }, `--storage.raw-max-bytes is "-1": it must be 0 or more`},
+		{func(o *Options) { o.QueryTimeout = 0 }, `--query.timeout is "0s": it must be 1s to 10m`},
+		{func(o *Options) { o.QueryMaxSamples = 1 }, `--query.max-samples is "1": it must be 1000 or more`},
+		{func(o *Options) { o.QueryConcurrency = -1 }, `--query.max-concurrent is "-1": it must be 0 or more`},
+		{func(o *Options) { o.EngineURL = "mimir:9090" }, `--engine.url is "mimir:9090": it must be a URL such as http://engine:9090`},
+		{func(o *Options) { o.PeersURL = "ftp://a" }, `--peers.url is "ftp://a": it must be a URL such as https://replicas:8443, or a comma-separated list of them`},
+		{func(o *Options) { o.PeersURL = "http://a:1,b:1" }, `--peers.url is "http://a:1,b:1": it must be a URL such as https://replicas:8443, or a comma-separated list of them`},
+		{func(o *Options) { o.RemoteWriteURL, o.RemoteWriteFile = "http://a", "b" }, `--remote-write.url is "http://a": it must be empty, or given without --remote-write.config-file`},
 		{func(o *Options) { o.TLSCertFile = "tls.crt" }, `--tls.cert-file is "tls.crt": it must be given together with --tls.key-file, or neither`},
 		{func(o *Options) { o.TLSKeyFile = "tls.key" }, `--tls.cert-file is "": it must be given together with --tls.key-file, or neither`},
 		{func(o *Options) { o.LiveWindow = 0 }, `--live.window is "0s": it must be 1s to 2m`},
 		{func(o *Options) { o.LiveWindow = 121 * time.Second }, `--live.window is "2m1s": it must be 1s to 2m`},
-		{func(o *Options) { o.ReportInterval = 16 * time.Second }, `--live.stale-after is "30s": it must be two report intervals to 10m`},
-		{func(o *Options) { o.LiveStaleAfter = 11 * time.Minute }, `--live.stale-after is "11m0s": it must be two report intervals to 10m`},
+		{func(o *Options) { o.ReportInterval = 16 * time.Second }, `--live.stale-after is "30s": it must be two of the longest report intervals to 10m`},
+		{func(o *Options) { o.LiveStaleAfter = 11 * time.Minute }, `--live.stale-after is "11m0s": it must be two of the longest report intervals to 10m`},
 		{func(o *Options) { o.SyncInterval = time.Millisecond }, `--controller.sync-interval is "1ms": it must be 500ms to 5m`},
 		{func(o *Options) { o.SyncInterval = time.Hour }, `--controller.sync-interval is "1h0m0s": it must be 500ms to 5m`},
 		{func(o *Options) { o.PoliciesPath = "policies" }, `--policies.path is "policies": it must be empty, or given with --kubernetes.enabled=false`},
@@ -57,6 +68,7 @@ func TestEachWrongFlagIsNamedWithItsValueAndWhatIsAllowed(t *testing.T) {
 	}
 	o := DefaultOptions()
 	outside(&o)
+	o.PeersURL = "http://127.0.0.1:8443, https://replicas:8443"
 	if err := o.Validate(); err != nil {
 		t.Errorf("outside Kubernetes: %v", err)
 	}

@@ -12,21 +12,30 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/foretide/foretide/aggregator/identity"
+	"github.com/foretide/foretide/aggregator/query"
 	"github.com/foretide/foretide/aggregator/ui"
 )
 
 // web adds the page with /metrics, and the health endpoints. What shows data is on loopback, or behind TLS and RBAC.
 func (a *aggregator) web(config *tls.Config, access *identity.Access) error {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{Registry: a.registry}))
-	mux.Handle("GET /", ui.Handler(a.board, a.options.Version, time.Now, a.log))
-	var handler http.Handler = mux
+	promql, err := a.promql()
+	if err != nil {
+		return err
+	}
+	open := func(h http.Handler) http.Handler { return h }
+	read, write := open, open
 	if loopback(a.options.WebAddress) {
 		config = nil
 	} else {
-		handler = access.RequireAccess(mux)
+		read, write = access.RequireGet, access.RequireAccess
 	}
-	if err := a.http("web", a.options.WebAddress, handler, config); err != nil {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", read(promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{Registry: a.registry})))
+	mux.Handle("/api/v1/write", write(promql.Handler()))
+	mux.Handle("/api/v1/", read(promql.Handler()))
+	mux.Handle("POST /-/snapshot", write(http.HandlerFunc(a.snapshot)))
+	mux.Handle("/", read(ui.Handler(a.board, a.options.Version, time.Now, a.log)))
+	if err := a.http("web", a.options.WebAddress, mux, config); err != nil {
 		return err
 	}
 	health := http.NewServeMux()
@@ -39,6 +48,19 @@ func (a *aggregator) web(config *tls.Config, access *identity.Access) error {
 		fmt.Fprintln(w, "ok")
 	})
 	return a.http("health", a.options.HealthAddress, health, nil)
+}
+
+// promql answers PromQL from the history, and takes remote writes where the user says so.
+func (a *aggregator) promql() (*query.API, error) {
+	o := a.options
+	options := query.Options{
+		Queryable: a.store.Queryable(), Statistics: a.store, Version: o.Version, Timeout: o.QueryTimeout, MaxSamples: o.QueryMaxSamples,
+		MaxConcurrent: o.QueryConcurrency, AcceptOwnNames: o.QueryOwnNames, Logger: a.log, Registerer: a.registry, Gatherer: a.registry,
+	}
+	if o.QueryReceiver {
+		options.Writer = a.store.RawAppender()
+	}
+	return query.New(options)
 }
 
 // stopWithin is how long requests under way may take once the aggregator stops.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -76,6 +77,10 @@ func (w *world) start() (stop func() error) {
 		}
 		return w.address("health") != "" && w.status("health", "/readyz") == http.StatusOK
 	})
+	w.eventually("readings are taken", func() bool {
+		_, metrics := w.get("web", "/metrics")
+		return strings.Contains(metrics, `foretide_aggregator_storage_open{tier="raw"} 1`)
+	})
 	return stop
 }
 
@@ -135,21 +140,33 @@ func (w *world) stream(token, session string) (telemetrypb.Telemetry_StreamClien
 	return stream, conn
 }
 
+// welcomed is a stream whose first answer, the Welcome, was read.
+func (w *world) welcomed(token, session string) (telemetrypb.Telemetry_StreamClient, *grpc.ClientConn) {
+	w.t.Helper()
+	stream, conn := w.stream(token, session)
+	if answer, err := stream.Recv(); err != nil || answer.GetWelcome().GetStore() == "" {
+		w.t.Fatalf("answer to the Hello: %v, %v", answer, err)
+	}
+	return stream, conn
+}
+
 // report sends windows of a second, the last of which ends now: the pod web-1 keeps its GPU busy at a ratio. It returns once
 // each of them is acknowledged.
 func (w *world) report(session string, windows int, ratio float64) {
 	w.t.Helper()
-	stream, conn := w.stream(rightToken, session)
+	stream, conn := w.welcomed(rightToken, session)
 	begin := time.Now().Add(-time.Duration(windows) * time.Second)
 	values := telemetry.Values{telemetry.UtilizationMean: ratio, telemetry.UtilizationMax: ratio, telemetry.MemoryUsed: 1 << 30, telemetry.MemoryTotal: 80 << 30}
+	var framer telemetry.Framer
+	var encoder telemetry.Encoder
 	for i := range windows {
-		batch := telemetry.ToProto(telemetry.Batch{
+		frame := encoder.Encode(framer.Frame(telemetry.Batch{
 			Sequence: uint64(i + 1), Start: begin.Add(time.Duration(i) * time.Second), End: begin.Add(time.Duration(i+1) * time.Second), OwnersKnown: true,
 			Readings: []telemetry.Reading{{Device: telemetry.Device{UUID: "GPU-0", Model: "H100"}, Values: values}},
 			Usages: []telemetry.Usage{{Owner: telemetry.Owner{Namespace: "default", Pod: "web-1", Container: "model"}, DeviceUUID: "GPU-0",
 				Attribution: telemetry.AttributionExclusive, Values: values}},
-		})
-		if err := stream.Send(&telemetrypb.AgentMessage{Message: &telemetrypb.AgentMessage_Batch{Batch: batch}}); err != nil {
+		}))
+		if err := stream.Send(&telemetrypb.AgentMessage{Message: &telemetrypb.AgentMessage_Frame{Frame: frame}}); err != nil {
 			w.t.Fatal(err)
 		}
 		answer, err := stream.Recv()

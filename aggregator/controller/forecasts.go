@@ -22,8 +22,9 @@ const (
 	// actsAfter is how much known history the proactive half needs. Less than a day cannot tell the hour of the day from the
 	// trend of the moment.
 	actsAfter = 24 * time.Hour
-	// settle is how long after the full minute its demand is in the history.
-	settle = 5 * time.Second
+	// settle is how long after the full minute its demand is in the history: 3 s where agents report each second, 17 s where they
+	// report every 15 s.
+	settle = 20 * time.Second
 	// keep is how long a forecast that nobody asks for is kept.
 	keep = 10 * time.Minute
 )

@@ -43,8 +43,18 @@ func NewAccess(client kubernetes.Interface, logger *slog.Logger, now func() time
 // RequireAccess passes a request on when its bearer token's holder may "get" the request's path. Otherwise it answers 401, 403,
 // or 503 when the API server cannot be asked, and says why. Answers are believed for up to a minute, refusals for ten seconds.
 func (a *Access) RequireAccess(next http.Handler) http.Handler {
+	return a.require(func(r *http.Request) string { return verbOf(r.Method) }, next)
+}
+
+// RequireGet is RequireAccess where every method asks and none changes anything, as of an API whose questions may be too long
+// for a URL: who may "get" the path may post to it.
+func (a *Access) RequireGet(next http.Handler) http.Handler {
+	return a.require(func(*http.Request) string { return "get" }, next)
+}
+
+func (a *Access) require(verb func(*http.Request) string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		err := a.check(r)
+		err := a.check(r, verb(r))
 		if err == nil {
 			next.ServeHTTP(w, r)
 			return
@@ -64,7 +74,7 @@ func (a *Access) RequireAccess(next http.Handler) http.Handler {
 	})
 }
 
-func (a *Access) check(r *http.Request) error {
+func (a *Access) check(r *http.Request, verb string) error {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	token = strings.TrimSpace(token)
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
@@ -79,7 +89,7 @@ func (a *Access) check(r *http.Request) error {
 	if who.denied != nil {
 		return who.denied
 	}
-	return a.may(ctx, token, who.user, verbOf(r.Method), r.URL.Path)
+	return a.may(ctx, token, who.user, verb, r.URL.Path)
 }
 
 func (a *Access) who(ctx context.Context, token string) (userAnswer, error) {

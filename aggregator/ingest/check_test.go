@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -25,21 +26,26 @@ func good() telemetry.Batch {
 	}
 }
 
+func checkBatch(b telemetry.Batch) (class, reason string) {
+	var framer telemetry.Framer
+	return new(checker).check(framer.Frame(b), start)
+}
+
 func TestEveryRatioIsAtMostOneWhereverItStands(t *testing.T) {
 	for _, row := range telemetry.Catalogue() {
 		for where, in := range map[string]func(telemetry.Batch) telemetry.Values{
-			"readings[0]:":              func(b telemetry.Batch) telemetry.Values { return b.Readings[0].Values },
-			"readings[0].unattributed:": func(b telemetry.Batch) telemetry.Values { return b.Readings[0].Unattributed },
-			"usages[0]:":                func(b telemetry.Batch) telemetry.Values { return b.Usages[0].Values },
+			"devices[0]":              func(b telemetry.Batch) telemetry.Values { return b.Readings[0].Values },
+			"unattributed devices[0]": func(b telemetry.Batch) telemetry.Values { return b.Readings[0].Unattributed },
+			"uses[0]":                 func(b telemetry.Batch) telemetry.Values { return b.Usages[0].Values },
 		} {
 			b := good()
-			in(b)[row.Metric] = 1 + 1e-10
-			if class, reason := check(b, start); class != "" {
+			in(b)[row.Metric] = 1 + 1e-7
+			if class, reason := checkBatch(b); class != "" {
 				t.Errorf("%s rounded up to 1 in %s is refused: %s", row.Name, where, reason)
 			}
 			in(b)[row.Metric] = 1.001
-			class, reason := check(b, start)
-			if wrong := strings.HasSuffix(row.Name, "_ratio"); wrong != (class == classInvalid) || wrong && !strings.HasPrefix(reason, where) {
+			class, reason := checkBatch(b)
+			if wrong := strings.HasSuffix(row.Name, "_ratio"); wrong != (class == classInvalid) || wrong && !strings.Contains(reason, " of "+where+" is") {
 				t.Errorf("%s of 1.001 in %s: class %q, reason %q", row.Name, where, class, reason)
 			}
 		}
@@ -49,35 +55,52 @@ func TestEveryRatioIsAtMostOneWhereverItStands(t *testing.T) {
 func TestWhatIsTooMuchOrTooLongIsNamed(t *testing.T) {
 	long := strings.Repeat("x", maxNameBytes+1)
 	for want, change := range map[string]func(*telemetry.Batch){
-		"there are 4097 pods: at most 4096":              func(b *telemetry.Batch) { b.Pods = slices.Repeat(b.Pods, maxPods+1) },
-		"there are 10001 workload values: at most 10000": func(b *telemetry.Batch) { b.Workload = slices.Repeat(b.Workload, maxWorkload+1) },
-		"pods[0].namespace ":                             func(b *telemetry.Batch) { b.Pods[0].Namespace = long },
-		"pods[0].name ":                                  func(b *telemetry.Batch) { b.Pods[0].Name = long },
-		"pods[0].uid ":                                   func(b *telemetry.Batch) { b.Pods[0].UID = long },
-		"pods[0].controller_kind ":                       func(b *telemetry.Batch) { b.Pods[0].ControllerKind = long },
-		"pods[0].controller_name ":                       func(b *telemetry.Batch) { b.Pods[0].ControllerName = long },
-		"workload[0].namespace ":                         func(b *telemetry.Batch) { b.Workload[0].Namespace = long },
-		"workload[0].pod ":                               func(b *telemetry.Batch) { b.Workload[0].Pod = long },
-		"workload[0].name ":                              func(b *telemetry.Batch) { b.Workload[0].Name = long },
-		"readings[0].device.pci_bus_id ":                 func(b *telemetry.Batch) { b.Readings[0].Device.PCIBusID = long },
-		"readings[0].device.mig.parent_uuid ":            func(b *telemetry.Batch) { b.Readings[0].Device.MIG.ParentUUID = long },
-		"readings[0].device.mig.profile ":                func(b *telemetry.Batch) { b.Readings[0].Device.MIG.Profile = long },
-		"readings[0].device.mig.share is 1.5: it is":     func(b *telemetry.Batch) { b.Readings[0].Device.MIG.Share = 1.5 },
-		"readings[0].device.mig.share is NaN: it is":     func(b *telemetry.Batch) { b.Readings[0].Device.MIG.Share = math.NaN() },
-		"usages[0].attribution ":                         func(b *telemetry.Batch) { b.Usages[0].Attribution = telemetry.Attribution(long) },
+		"there are 4097 pods: at most 4096":                             func(b *telemetry.Batch) { b.Pods = slices.Repeat(b.Pods, maxPods+1) },
+		"columns[1000] is the name number 1001: at most 1000 are taken": func(b *telemetry.Batch) { b.Workload = names(maxNames + 1) },
+		"there are 4097 sources: at most 4096":                          func(b *telemetry.Batch) { b.Workload = servers(maxPods + 1) },
+		"pods[0].namespace ":                                            func(b *telemetry.Batch) { b.Pods[0].Namespace = long },
+		"pods[0].name ":                                                 func(b *telemetry.Batch) { b.Pods[0].Name = long },
+		"pods[0].uid ":                                                  func(b *telemetry.Batch) { b.Pods[0].UID = long },
+		"pods[0].controller_kind ":                                      func(b *telemetry.Batch) { b.Pods[0].ControllerKind = long },
+		"pods[0].controller_name ":                                      func(b *telemetry.Batch) { b.Pods[0].ControllerName = long },
+		"sources[0].namespace ":                                         func(b *telemetry.Batch) { b.Workload[0].Namespace = long },
+		"sources[0].pod ":                                               func(b *telemetry.Batch) { b.Workload[0].Pod = long },
+		"columns[0].name ":                                              func(b *telemetry.Batch) { b.Workload[0].Name = long },
+		"devices[0].pci_bus_id ":                                        func(b *telemetry.Batch) { b.Readings[0].Device.PCIBusID = long },
+		"devices[0].mig.parent_uuid ":                                   func(b *telemetry.Batch) { b.Readings[0].Device.MIG.ParentUUID = long },
+		"devices[0].mig.profile ":                                       func(b *telemetry.Batch) { b.Readings[0].Device.MIG.Profile = long },
+		"devices[0].mig.share is 1.5: it is":                            func(b *telemetry.Batch) { b.Readings[0].Device.MIG.Share = 1.5 },
+		"devices[0].mig.share is NaN: it is":                            func(b *telemetry.Batch) { b.Readings[0].Device.MIG.Share = math.NaN() },
+		`uses[1] is of "default/p/c" on "MIG-0", as is one before`:      func(b *telemetry.Batch) { b.Usages = slices.Repeat(b.Usages, 2) },
+		"uses[0].attribution ":                                          func(b *telemetry.Batch) { b.Usages[0].Attribution = telemetry.Attribution(long) },
 	} {
 		b := good()
-		if class, reason := check(b, start); class != "" {
+		if class, reason := checkBatch(b); class != "" {
 			t.Fatalf("the good batch is refused: %s", reason)
 		}
 		change(&b)
-		if class, reason := check(b, start); class != classInvalid || !strings.HasPrefix(reason, want) {
+		if class, reason := checkBatch(b); class != classInvalid || !strings.HasPrefix(reason, want) {
 			t.Errorf("class %q, reason %q: want %s…", class, reason, want)
 		}
 	}
 	b := good()
-	b.Pods, b.Workload = slices.Repeat(b.Pods, maxPods), slices.Repeat(b.Workload, maxWorkload)
-	if class, reason := check(b, start); class != "" {
+	b.Pods, b.Workload = slices.Repeat(b.Pods, maxPods), names(maxNames)
+	if class, reason := checkBatch(b); class != "" {
 		t.Errorf("as much as is allowed is refused: %s", reason)
 	}
+}
+
+// names is a server that says many things, servers are many that say one.
+func names(n int) (out []telemetry.WorkloadValue) {
+	for i := range n {
+		out = append(out, telemetry.WorkloadValue{Namespace: "default", Pod: "p", Name: fmt.Sprintf("metric_%04d", i)})
+	}
+	return out
+}
+
+func servers(n int) (out []telemetry.WorkloadValue) {
+	for i := range n {
+		out = append(out, telemetry.WorkloadValue{Namespace: "default", Pod: fmt.Sprint(i), Name: "metric"})
+	}
+	return out
 }

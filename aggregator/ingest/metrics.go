@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -11,6 +12,8 @@ type metrics struct {
 	refused, rejected                *prometheus.CounterVec
 	streams                          prometheus.Gauge
 	appendSeconds                    prometheus.Histogram
+	// interval is asked when metrics are read.
+	interval func() time.Duration
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -25,7 +28,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		}),
 		appendFailures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "foretide_aggregator_ingest_append_failures_total",
-			Help: "Batches the store could not take at that time; their agents send them again.",
+			Help: "Batches that could not be stored when they came; their agents send them again.",
 		}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "foretide_aggregator_ingest_refused_batches_total",
@@ -41,15 +44,20 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		}),
 		appendSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "foretide_aggregator_ingest_append_duration_seconds",
-			Help: "Time to make one batch durable.",
-			// 50 µs to 3 s: a batch of 8 GPUs takes about 0.2 ms, a full disk queue seconds.
+			Help: "Time to make one group of batches durable.",
+			// 50 µs to 3 s: a batch of 8 GPUs alone takes about 0.2 ms, a full disk queue seconds.
 			Buckets: prometheus.ExponentialBuckets(50e-6, 4, 9),
 		}),
 	}
+	m.interval = func() time.Duration { return 0 }
+	interval := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "foretide_aggregator_ingest_report_interval_seconds",
+		Help: "How often agents are asked to report: shortest in a small cluster, longer as load grows.",
+	}, func() float64 { return m.interval().Seconds() })
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.batches, m.samples, m.appendFailures, m.refused, m.rejected, m.streams, m.appendSeconds} {
+	for _, c := range []prometheus.Collector{interval, m.batches, m.samples, m.appendFailures, m.refused, m.rejected, m.streams, m.appendSeconds} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics of ingest: %w", err)
 		}

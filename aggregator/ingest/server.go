@@ -1,10 +1,11 @@
 // Package ingest is the aggregator's end of the agents' streams.
 //
-//	token → node → Hello → batch → check → sink (live) → appender (durable) → Ack
+//	token → node → Hello → Welcome
+//	frame → decode → check → sink (live) → a writer's group → store (durable) → Ack
 //
-// An acknowledgement is sent after the appender returned, never before. A batch that can never be taken is refused with the
-// reason and the stream goes on; when the store cannot take a good batch now, the stream ends without an acknowledgement and
-// the agent sends it again on the next one.
+// An acknowledgement is sent after the store returned, never before. A frame that can never be taken is refused with the
+// reason; one that cannot be stored now is deferred, and the agent sends it again. The stream goes on in either case, so that
+// the live view goes on. Each acknowledgement says how often to report: the load decides.
 package ingest
 
 import (
@@ -14,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,24 +28,20 @@ import (
 )
 
 const (
-	// maxMessageBytes bounds one batch; one of 8 GPUs has about a kilobyte.
-	maxMessageBytes = 4 << 20
 	// authenticateTimeout bounds the question who calls.
 	authenticateTimeout = 10 * time.Second
-	// defaultReportInterval is what agents are asked for when Options does not say.
-	defaultReportInterval = time.Second
 	// defaultConnectionAge makes agents come back now and then, so that tokens are looked at again.
 	defaultConnectionAge = 45 * time.Minute
 )
 
 type appender interface {
-	// AppendBatch returns nil when the batch is durable. An error with a method Refusal() (class, reason string) means it
-	// never will be; any other error is transient.
-	AppendBatch(ctx context.Context, b telemetry.Batch) error
+	// AppendFrames returns an error for each frame: nil when it is durable, one with a method Refusal() (class, reason string)
+	// when it never will be; any other is transient.
+	AppendFrames(ctx context.Context, frames []telemetry.Frame) []error
 }
 
 type sink interface {
-	Put(b telemetry.Batch, now time.Time)
+	Put(f telemetry.Frame, now time.Time)
 }
 
 // Caller is who holds a token.
@@ -67,8 +65,10 @@ type Options struct {
 	Authenticate func(ctx context.Context, token string) (Caller, error)
 	// TLS is the server's configuration, with its certificate.
 	TLS *tls.Config
-	// ReportInterval is asked for each acknowledgement; nil means one second.
-	ReportInterval func() time.Duration
+	// Store names the history that the appender writes, and Version the aggregator; agents are told both.
+	Store, Version string
+	// Pace bounds how often agents report. Zero values mean 1 s, 15 s and [DefaultSamplesPerSecond].
+	Pace PaceOptions
 	// Draining reports whether a node is being drained: its agent then gives the driver back once no pod holds a GPU. Nil means none is.
 	Draining func(node string) bool
 	// MaxConnectionAge is how long a connection may last, ±10 %; 0 means 45 minutes.
@@ -82,6 +82,12 @@ type Server struct {
 	opts    Options
 	metrics *metrics
 	grpc    *grpc.Server
+	pace    *pace
+	writers *writers
+	// stopped ends the looks at the load.
+	stopped chan struct{}
+	stop    sync.Once
+	looking sync.WaitGroup
 
 	telemetrypb.UnimplementedTelemetryServer
 }
@@ -97,9 +103,7 @@ func NewServer(o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.ReportInterval == nil {
-		o.ReportInterval = func() time.Duration { return defaultReportInterval }
-	}
+	o.Pace = o.Pace.withDefaults()
 	if o.Draining == nil {
 		o.Draining = func(string) bool { return false }
 	}
@@ -113,12 +117,17 @@ func NewServer(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: o, metrics: m}
+	s := &Server{opts: o, metrics: m, pace: newPace(o.Pace, time.Now()), stopped: make(chan struct{})}
+	m.interval = s.pace.Interval
+	s.writers = startWriters(o.Appender, s.pace, m, o.Logger)
+	s.looking.Go(s.lookAtLoad)
 	s.grpc = grpc.NewServer(
 		grpc.Creds(credentials.NewTLS(o.TLS)),
-		grpc.MaxRecvMsgSize(maxMessageBytes),
+		grpc.MaxRecvMsgSize(telemetry.MaxMessageBytes),
 		grpc.MaxConcurrentStreams(16),
 		grpc.ConnectionTimeout(20*time.Second),
+		// A frame is a kilobyte or two: gRPC's own 32 KiB each way would be most of what a stream costs.
+		grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10),
 		// Stop returns when no handler runs any more, so that the store may be closed after it.
 		grpc.WaitForHandlers(true),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
@@ -141,8 +150,29 @@ func (s *Server) Serve(l net.Listener) error {
 	return nil
 }
 
-// Stop ends every stream and returns when the last batch under way is done. What was not acknowledged is sent again by the
-// agents to whoever answers next.
+// Stop ends every stream and returns when the last frame under way is stored. What was not acknowledged is sent again by the
+// agents to whoever answers next. It must be called, also when Serve was not; again does nothing.
 func (s *Server) Stop() {
-	s.grpc.Stop()
+	s.stop.Do(func() {
+		s.grpc.Stop()
+		close(s.stopped)
+		s.looking.Wait()
+		s.writers.stop()
+	})
+}
+
+// ReportInterval is what agents are asked for now.
+func (s *Server) ReportInterval() time.Duration { return s.pace.Interval() }
+
+func (s *Server) lookAtLoad() {
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.stopped:
+			return
+		case now := <-ticker.C:
+			s.pace.look(now, len(s.writers.lanes))
+		}
+	}
 }

@@ -33,31 +33,34 @@ var start = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 type room struct {
 	mu    sync.Mutex
 	calls []string
-	fail  func(telemetry.Batch) error
+	fail  func(telemetry.Frame) error
 }
 
-func (r *room) AppendBatch(_ context.Context, b telemetry.Batch) error {
+func (r *room) AppendFrames(_ context.Context, frames []telemetry.Frame) []error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.fail != nil {
-		if err := r.fail(b); err != nil {
-			return err
+	errs := make([]error, len(frames))
+	for i, f := range frames {
+		if r.fail != nil {
+			errs[i] = r.fail(f)
+		}
+		if errs[i] == nil {
+			r.calls = append(r.calls, fmt.Sprintf("append %s/%s/%d", f.Node, f.Session, f.Sequence))
 		}
 	}
-	r.calls = append(r.calls, fmt.Sprintf("append %s/%s/%d", b.Node, b.Session, b.Sequence))
-	return nil
+	return errs
 }
 
-func (r *room) Put(b telemetry.Batch, now time.Time) {
+func (r *room) Put(f telemetry.Frame, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.calls = append(r.calls, fmt.Sprintf("put %d at %s", b.Sequence, now.Format(time.TimeOnly)))
+	r.calls = append(r.calls, fmt.Sprintf("put %d at %s", f.Sequence, now.Format(time.TimeOnly)))
 }
 
-type refusal struct{ class, reason string }
+type never struct{ class, reason string }
 
-func (e refusal) Error() string             { return e.reason }
-func (e refusal) Refusal() (string, string) { return e.class, e.reason }
+func (e never) Error() string             { return e.reason }
+func (e never) Refusal() (string, string) { return e.class, e.reason }
 
 type answered int
 
@@ -95,8 +98,8 @@ func serve(t *testing.T) fixture {
 	server, err := NewServer(Options{
 		Registerer: f.registry, Appender: f.room, Sink: f.room, Authenticate: authenticate,
 		TLS: &tls.Config{Certificates: certificates.TLS.Certificates}, Now: func() time.Time { return start },
-		ReportInterval: func() time.Duration { return 1500 * time.Millisecond },
-		Draining:       func(node string) bool { return node == "cordoned" },
+		Store: "store-1", Version: "v2", Pace: PaceOptions{Shortest: 1500 * time.Millisecond},
+		Draining: func(node string) bool { return node == "cordoned" },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -145,8 +148,47 @@ func hello(protocol uint32, node string) *telemetrypb.AgentMessage {
 	}}
 }
 
-func batch(sequence uint64, end time.Time) *telemetrypb.Batch {
-	return telemetry.ToProto(telemetry.Batch{
+// newer is the Hello of an agent that speaks a range of protocols.
+func newer(protocol, oldest uint32) *telemetrypb.AgentMessage {
+	m := hello(protocol, "node-a")
+	m.GetHello().OldestProtocol = oldest
+	return m
+}
+
+// welcomed is a stream on which Hello and Welcome were said.
+func (f fixture) welcomed(t *testing.T, token, node string) stream {
+	t.Helper()
+	s := f.dial(t, token)
+	if err := s.Send(hello(telemetry.Protocol, node)); err != nil {
+		t.Fatal(err)
+	}
+	m, err := s.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := m.GetWelcome(); w.GetProtocol() != telemetry.Protocol || w.GetStore() != "store-1" || w.GetAggregatorVersion() != "v2" || w.GetReportIntervalMilliseconds() != 1500 {
+		t.Fatalf("the first message is %v, want the Welcome", m)
+	}
+	return s
+}
+
+func frameOf(f *telemetrypb.Frame) *telemetrypb.AgentMessage {
+	return &telemetrypb.AgentMessage{Message: &telemetrypb.AgentMessage_Frame{Frame: f}}
+}
+
+// batch is a key frame.
+func batch(sequence uint64, end time.Time) *telemetrypb.Frame {
+	return encode(node(sequence, end))
+}
+
+func encode(b telemetry.Batch) *telemetrypb.Frame {
+	var framer telemetry.Framer
+	var encoder telemetry.Encoder
+	return encoder.Encode(framer.Frame(b))
+}
+
+func node(sequence uint64, end time.Time) telemetry.Batch {
+	return telemetry.Batch{
 		Sequence: sequence, Start: end.Add(-time.Second), End: end, OwnersKnown: true,
 		Readings: []telemetry.Reading{{
 			Device: telemetry.Device{UUID: "GPU-0"},
@@ -156,13 +198,13 @@ func batch(sequence uint64, end time.Time) *telemetrypb.Batch {
 			Owner: telemetry.Owner{Namespace: "default", Pod: "p", Container: "c"}, DeviceUUID: "GPU-0",
 			Values: telemetry.Values{telemetry.UtilizationMean: 0.5},
 		}},
-	})
+	}
 }
 
-// exchange sends one batch and returns the answer as text.
-func exchange(t *testing.T, s stream, b *telemetrypb.Batch) string {
+// exchange sends one frame and returns the answer as text.
+func exchange(t *testing.T, s stream, b *telemetrypb.Frame) string {
 	t.Helper()
-	if err := s.Send(&telemetrypb.AgentMessage{Message: &telemetrypb.AgentMessage_Batch{Batch: b}}); err != nil {
+	if err := s.Send(frameOf(b)); err != nil {
 		t.Fatal(err)
 	}
 	answer, err := s.Recv()
@@ -171,6 +213,9 @@ func exchange(t *testing.T, s stream, b *telemetrypb.Batch) string {
 	}
 	if r := answer.GetRefusal(); r != nil {
 		return fmt.Sprintf("refusal %d: %s", r.GetSequence(), r.GetReason())
+	}
+	if d := answer.GetDeferral(); d != nil {
+		return fmt.Sprintf("deferral %d for %d ms, key %v: %s", d.GetSequence(), d.GetPauseMilliseconds(), d.GetNeedsKey(), d.GetReason())
 	}
 	return fmt.Sprintf("ack %d, report every %d ms", answer.GetAck().GetSequence(), answer.GetAck().GetReportIntervalMilliseconds())
 }
@@ -194,10 +239,7 @@ func (f fixture) counter(t *testing.T, name string) float64 {
 
 func TestBatchIsLiveAtOnceAndAcknowledgedWhenDurable(t *testing.T) {
 	f := serve(t)
-	s := f.dial(t, "of-node-a")
-	if err := s.Send(hello(1, "node-a")); err != nil {
-		t.Fatal(err)
-	}
+	s := f.welcomed(t, "of-node-a", "node-a")
 	for i := uint64(1); i <= 2; i++ {
 		if got, want := exchange(t, s, batch(i, start)), fmt.Sprintf("ack %d, report every 1500 ms", i); got != want {
 			t.Errorf("answer %q, want %q", got, want)
@@ -227,40 +269,40 @@ func TestBatchIsLiveAtOnceAndAcknowledgedWhenDurable(t *testing.T) {
 
 func TestWrongBatchIsRefusedAndTheStreamGoesOn(t *testing.T) {
 	f := serve(t)
-	f.fail = func(b telemetry.Batch) error {
-		if b.Sequence == 99 {
-			return fmt.Errorf("wrapped: %w", refusal{"too_old", "an hour too old"})
+	f.fail = func(f telemetry.Frame) error {
+		if f.Sequence == 99 {
+			return fmt.Errorf("wrapped: %w", never{"too_old", "an hour too old"})
 		}
 		return nil
 	}
-	s := f.dial(t, "of-node-a")
-	if err := s.Send(hello(1, "node-a")); err != nil {
-		t.Fatal(err)
+	s := f.welcomed(t, "of-node-a", "node-a")
+	change := func(sequence uint64, f func(*telemetry.Batch)) *telemetrypb.Frame {
+		b := node(sequence, start)
+		f(&b)
+		return encode(b)
 	}
-	change := func(sequence uint64, f func(*telemetrypb.Batch)) *telemetrypb.Batch {
-		b := batch(sequence, start)
-		f(b)
-		return b
-	}
-	value := func(m telemetry.Metric, v float64) []*telemetrypb.Value {
-		return []*telemetrypb.Value{{Metric: uint32(m), Value: v}}
-	}
+	cut := batch(12, start)
+	cut.Values = cut.Values[:1]
+	later := batch(13, start)
+	later.Key, later.Identities, later.Columns = false, nil, nil
 	for _, c := range []struct {
 		name string
-		b    *telemetrypb.Batch
+		b    *telemetrypb.Frame
 		want string
 	}{
-		{"no sequence", change(0, func(*telemetrypb.Batch) {}), "refusal 0: sequence is 0"},
-		{"window upside down", change(2, func(b *telemetrypb.Batch) { b.StartUnixMilliseconds = b.EndUnixMilliseconds }), "refusal 2: window is ["},
-		{"not a number", change(3, func(b *telemetrypb.Batch) { b.Readings[0].Values = value(1, math.NaN()) }), "refusal 3: readings[0]: metric 1 is NaN"},
-		{"a ratio of 200 %", change(4, func(b *telemetrypb.Batch) { b.Usages[0].Values = value(1, 2) }), "refusal 4: usages[0]: metric 1 is 2: foretide_device_utilization_ratio is a ratio of 0 to 1"},
-		{"no pod", change(5, func(b *telemetrypb.Batch) { b.Usages[0].Owner.Pod = "" }), `refusal 5: usages[0] is of namespace "default", pod ""`},
+		{"no sequence", batch(0, start), "refusal 0: sequence is 0"},
+		{"window upside down", change(2, func(b *telemetry.Batch) { b.Start = b.End }), "refusal 2: window begins at"},
+		{"not a number", change(3, func(b *telemetry.Batch) { b.Readings[0].Values[1] = math.NaN() }), "refusal 3: metric 1 of devices[0] is NaN"},
+		{"a ratio of 200 %", change(4, func(b *telemetry.Batch) { b.Usages[0].Values[1] = 2 }), "refusal 4: metric 1 of uses[0] is 2: foretide_device_utilization_ratio is a ratio of 0 to 1"},
+		{"no pod", change(5, func(b *telemetry.Batch) { b.Usages[0].Owner.Pod = "" }), `refusal 5: uses[0] is of namespace "default", pod ""`},
 		{"far future", batch(6, start.Add(5*time.Minute+time.Second)), "refusal 6: window ends at 2026-03-02T09:05:01Z, 5m1s ahead"},
-		{"a long window", change(7, func(b *telemetrypb.Batch) { b.StartUnixMilliseconds -= 2 * 3600e3 }), "refusal 7: window is 2h0m1s long"},
-		{"a device twice", change(8, func(b *telemetrypb.Batch) { b.Readings = append(b.Readings, b.Readings[0]) }), `refusal 8: readings[1].device.uuid "GPU-0" is there twice`},
-		{"owners unknown but used", change(9, func(b *telemetrypb.Batch) { b.OwnersKnown = false }), "refusal 9: owners_known is false, yet there are 1 usages"},
-		{"a long name", change(10, func(b *telemetrypb.Batch) { b.Usages[0].Owner.Pod = strings.Repeat("é", 127) }), "usages[0].owner.pod"},
+		{"a long window", change(7, func(b *telemetry.Batch) { b.Start = b.Start.Add(-2 * time.Hour) }), "refusal 7: window is 2h0m1s long"},
+		{"a device twice", change(8, func(b *telemetry.Batch) { b.Readings = append(b.Readings, b.Readings[0]) }), `refusal 8: devices[1].uuid "GPU-0" is there twice`},
+		{"owners unknown but used", change(9, func(b *telemetry.Batch) { b.OwnersKnown = false }), "refusal 9: owners_known is false, yet there are 1 uses"},
+		{"a long name", change(10, func(b *telemetry.Batch) { b.Usages[0].Owner.Pod = strings.Repeat("é", 127) }), "uses[0].pod"},
 		{"refused by the store", batch(99, start), "refusal 99: an hour too old"},
+		{"cut off", cut, "refusal 12: values"},
+		{"one that builds on that", later, "deferral 13 for 0 ms, key true: frame 13 builds on one that could not be read"},
 		{"a good one after all that", batch(11, start.Add(5*time.Minute)), "ack 11"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -269,8 +311,8 @@ func TestWrongBatchIsRefusedAndTheStreamGoesOn(t *testing.T) {
 			}
 		})
 	}
-	if got := f.counter(t, "foretide_aggregator_ingest_refused_batches_total"); got != 11 {
-		t.Errorf("%v refused batches counted, want 11", got)
+	if got := f.counter(t, "foretide_aggregator_ingest_refused_batches_total"); got != 12 {
+		t.Errorf("%v refused batches counted, want 12", got)
 	}
 	want := []string{"put 99 at 09:00:00", "put 11 at 09:00:00", "append node-a/s1/11"}
 	if diff := cmp.Diff(want, f.calls); diff != "" {
@@ -278,24 +320,59 @@ func TestWrongBatchIsRefusedAndTheStreamGoesOn(t *testing.T) {
 	}
 }
 
-func TestTransientStorageErrorEndsTheStreamWithoutAcknowledgement(t *testing.T) {
+func TestWhatCannotBeStoredNowIsDeferredAndTheStreamGoesOn(t *testing.T) {
 	f := serve(t)
-	f.fail = func(telemetry.Batch) error { return errors.New("no space left on device") }
-	s := f.dial(t, "of-any")
-	for _, m := range []*telemetrypb.AgentMessage{hello(1, "node-b"), {Message: &telemetrypb.AgentMessage_Batch{Batch: batch(1, start)}}} {
-		if err := s.Send(m); err != nil {
-			t.Fatal(err)
+	full := true
+	f.fail = func(telemetry.Frame) error {
+		if full {
+			return errors.New("no space left on device")
 		}
+		return nil
 	}
-	answer, err := s.Recv()
-	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "no space left on device") {
-		t.Errorf("answer %v, %v; want Unavailable with the reason", answer, err)
+	s := f.welcomed(t, "of-any", "node-b")
+	if got, want := exchange(t, s, batch(1, start)), "deferral 1 for 5000 ms, key false: no space left on device"; got != want {
+		t.Errorf("answer %q, want %q", got, want)
 	}
-	if diff := cmp.Diff([]string{"put 1 at 09:00:00"}, f.calls); diff != "" {
+	full = false
+	if got, want := exchange(t, s, batch(2, start)), "ack 2, report every 1500 ms"; got != want {
+		t.Errorf("answer %q, want %q", got, want)
+	}
+	if diff := cmp.Diff([]string{"put 1 at 09:00:00", "put 2 at 09:00:00", "append node-b/s1/2"}, f.calls); diff != "" {
 		t.Errorf("a full disk must not blind the live view: calls (-want +got):\n%s", diff)
 	}
 	if got := f.counter(t, "foretide_aggregator_ingest_append_failures_total"); got != 1 {
 		t.Errorf("%v failures counted, want 1", got)
+	}
+}
+
+func TestAnswersComeInTheOrderOfTheFrames(t *testing.T) {
+	f := serve(t)
+	enter, leave := make(chan struct{}, 100), make(chan struct{})
+	f.fail = func(telemetry.Frame) error {
+		enter <- struct{}{}
+		<-leave
+		return nil
+	}
+	s := f.welcomed(t, "of-any", "n")
+	wrong := node(2, start)
+	wrong.Usages[0].Values[1] = 7
+	for _, b := range []*telemetrypb.Frame{batch(1, start), encode(wrong), batch(3, start)} {
+		if err := s.Send(frameOf(b)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-enter // frame 1 is being stored; the refusal of 2 is known
+	close(leave)
+	var got []string
+	for range 3 {
+		m, err := s.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprint(m.GetAck().GetSequence(), m.GetRefusal().GetSequence()))
+	}
+	if diff := cmp.Diff([]string{"1 0", "0 2", "3 0"}, got); diff != "" {
+		t.Errorf("acknowledged and refused (-want +got):\n%s", diff)
 	}
 }
 
@@ -307,15 +384,16 @@ func TestWhoMayNotSpeakIsTurnedAwayWithTheReason(t *testing.T) {
 		code        codes.Code
 		want        string
 	}{
-		{"no token", "", hello(1, "node-a"), codes.Unauthenticated, "no token"},
-		{"unknown token", "wrong", hello(1, "node-a"), codes.Unauthenticated, "answered 401"},
-		{"another service account", "forbidden", hello(1, "node-a"), codes.PermissionDenied, "answered 403"},
-		{"nobody to ask", "api-down", hello(1, "node-a"), codes.Unavailable, "connection refused"},
-		{"another node", "of-node-a", hello(1, "node-b"), codes.PermissionDenied, `Hello is of node "node-b", but the token of agent is bound to node "node-a"`},
-		{"a token without a node", "of-nobody", hello(1, "node-b"), codes.PermissionDenied, `bound to node ""`},
-		{"no node", "of-any", hello(1, ""), codes.InvalidArgument, `node ""`},
-		{"a newer protocol", "of-node-a", hello(2, "node-a"), codes.FailedPrecondition, "protocol 2 is not known here: this aggregator speaks 1"},
-		{"no Hello", "of-node-a", &telemetrypb.AgentMessage{Message: &telemetrypb.AgentMessage_Batch{Batch: batch(1, start)}}, codes.InvalidArgument, "must be a Hello"},
+		{"no token", "", hello(2, "node-a"), codes.Unauthenticated, "no token"},
+		{"unknown token", "wrong", hello(2, "node-a"), codes.Unauthenticated, "answered 401"},
+		{"another service account", "forbidden", hello(2, "node-a"), codes.PermissionDenied, "answered 403"},
+		{"nobody to ask", "api-down", hello(2, "node-a"), codes.Unavailable, "connection refused"},
+		{"another node", "of-node-a", hello(2, "node-b"), codes.PermissionDenied, `Hello is of node "node-b", but the token of agent is bound to node "node-a"`},
+		{"a token without a node", "of-nobody", hello(2, "node-b"), codes.PermissionDenied, `bound to node ""`},
+		{"no node", "of-any", hello(2, ""), codes.InvalidArgument, `node ""`},
+		{"an older protocol", "of-node-a", hello(1, "node-a"), codes.FailedPrecondition, "agent speaks protocols 0 to 1, this aggregator 2 to 2"},
+		{"only newer protocols", "of-node-a", newer(4, 3), codes.FailedPrecondition, "agent speaks protocols 3 to 4, this aggregator 2 to 2"},
+		{"no Hello", "of-node-a", frameOf(batch(1, start)), codes.InvalidArgument, "must be a Hello"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := f.dial(t, c.token)
@@ -329,18 +407,32 @@ func TestWhoMayNotSpeakIsTurnedAwayWithTheReason(t *testing.T) {
 			}
 		})
 	}
-	if got := f.counter(t, "foretide_aggregator_ingest_rejected_streams_total"); got != 9 {
-		t.Errorf("%v streams counted as rejected, want 9", got)
+	if got := f.counter(t, "foretide_aggregator_ingest_rejected_streams_total"); got != 10 {
+		t.Errorf("%v streams counted as rejected, want 10", got)
+	}
+}
+
+func TestAgentOfANewerProtocolThatKnowsOursIsTaken(t *testing.T) {
+	f := serve(t)
+	s := f.dial(t, "of-node-a")
+	if err := s.Send(newer(9, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := s.Recv(); err != nil || m.GetWelcome().GetProtocol() != 2 {
+		t.Errorf("answer %v, %v; want a Welcome to protocol 2", m, err)
 	}
 }
 
 func TestSecondHelloEndsTheStreamAndUnknownMessagesAreIgnored(t *testing.T) {
 	f := serve(t)
 	s := f.dial(t, "of-any")
-	for _, m := range []*telemetrypb.AgentMessage{hello(1, "n"), {}, hello(1, "n")} {
+	for _, m := range []*telemetrypb.AgentMessage{hello(2, "n"), {}, hello(2, "n")} {
 		if err := s.Send(m); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if _, err := s.Recv(); err != nil {
+		t.Fatal(err)
 	}
 	if _, err := s.Recv(); status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "second Hello") {
 		t.Errorf("error %v, want InvalidArgument", err)
@@ -351,11 +443,14 @@ func TestMessageOverTheLimitIsNotTaken(t *testing.T) {
 	f := serve(t)
 	s := f.dial(t, "of-any")
 	huge := batch(1, start)
-	huge.Problems = []string{strings.Repeat("x", maxMessageBytes)}
-	for _, m := range []*telemetrypb.AgentMessage{hello(1, "n"), {Message: &telemetrypb.AgentMessage_Batch{Batch: huge}}} {
+	huge.Problems = []string{strings.Repeat("x", telemetry.MaxMessageBytes)}
+	for _, m := range []*telemetrypb.AgentMessage{hello(2, "n"), frameOf(huge)} {
 		if err := s.Send(m); err != nil && !errors.Is(err, io.EOF) {
 			t.Fatal(err)
 		}
+	}
+	if _, err := s.Recv(); err != nil {
+		t.Fatal(err)
 	}
 	if _, err := s.Recv(); status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("error %v, want ResourceExhausted", err)
@@ -366,14 +461,14 @@ func TestStopWaitsForTheBatchUnderWay(t *testing.T) {
 	f := serve(t)
 	entered, leave := make(chan struct{}), make(chan struct{})
 	done := false
-	f.fail = func(telemetry.Batch) error {
+	f.fail = func(telemetry.Frame) error {
 		close(entered)
 		<-leave
 		done = true
 		return nil
 	}
 	s := f.dial(t, "of-any")
-	for _, m := range []*telemetrypb.AgentMessage{hello(1, "n"), {Message: &telemetrypb.AgentMessage_Batch{Batch: batch(1, start)}}} {
+	for _, m := range []*telemetrypb.AgentMessage{hello(2, "n"), frameOf(batch(1, start))} {
 		if err := s.Send(m); err != nil {
 			t.Fatal(err)
 		}
@@ -381,7 +476,8 @@ func TestStopWaitsForTheBatchUnderWay(t *testing.T) {
 	<-entered
 	go func() {
 		// The stream breaks when Stop has begun; only then may the append go on.
-		_, _ = s.Recv()
+		for _, err := s.Recv(); err == nil; _, err = s.Recv() {
+		}
 		close(leave)
 	}()
 	f.server.Stop()
@@ -403,11 +499,8 @@ func TestMissingPartsAreNamed(t *testing.T) {
 func TestAgentIsToldThatItsNodeIsBeingDrained(t *testing.T) {
 	f := serve(t)
 	for node, want := range map[string]bool{"cordoned": true, "node-1": false} {
-		s := f.dial(t, "of-any")
-		if err := s.Send(hello(telemetry.Protocol, node)); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Send(&telemetrypb.AgentMessage{Message: &telemetrypb.AgentMessage_Batch{Batch: batch(1, start)}}); err != nil {
+		s := f.welcomed(t, "of-any", node)
+		if err := s.Send(frameOf(batch(1, start))); err != nil {
 			t.Fatal(err)
 		}
 		answer, err := s.Recv()

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"strings"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -36,34 +34,42 @@ func (s *Server) Stream(stream grpc.BidiStreamingServer[telemetrypb.AgentMessage
 	log.Info("agent connected", "version", hello.GetAgentVersion())
 	s.metrics.streams.Inc()
 	defer s.metrics.streams.Dec()
+	if err := stream.Send(s.welcomeTo(hello)); err != nil {
+		log.Info("agent disconnected", "reason", reasonOf(err))
+		return endOf(err)
+	}
 
-	refused := 0
+	out := &answers{server: s, node: hello.GetNode(), log: log, send: stream, queue: make(chan answer, waitingAnswers)}
+	sent := make(chan error, 1)
+	go func() { sent <- out.run() }()
+	err = s.read(stream, hello, out.queue)
+	close(out.queue)
+	if failed := <-sent; failed != nil && errors.Is(err, io.EOF) {
+		err = failed
+	}
+	log.Info("agent disconnected", "reason", reasonOf(err))
+	return endOf(err)
+}
+
+// read takes frames until the stream ends.
+func (s *Server) read(stream grpc.BidiStreamingServer[telemetrypb.AgentMessage, telemetrypb.AggregatorMessage], hello *telemetrypb.Hello, out chan<- answer) error {
+	in := &reader{server: s, decoder: telemetry.NewDecoder(hello.GetNode(), hello.GetSession()), lane: s.writers.laneOf(hello.GetNode())}
+	defer in.close()
 	for {
 		message, err := stream.Recv()
 		if err != nil {
-			log.Info("agent disconnected", "reason", reasonOf(err))
-			return endOf(err)
-		}
-		var answer *telemetrypb.AggregatorMessage
-		switch m := message.GetMessage().(type) {
-		case *telemetrypb.AgentMessage_Batch:
-			answer, err = s.take(stream.Context(), hello, m.Batch)
-		case *telemetrypb.AgentMessage_Hello:
-			err = status.Error(codes.InvalidArgument, "a second Hello: only the first message of a stream may be one")
-		default:
-			continue // a kind of message that only newer agents know
-		}
-		if err != nil {
-			log.Warn("stream ended", "err", err)
 			return err
 		}
-		if r := answer.GetRefusal(); r != nil {
-			s.logRefusal(log, r, refused)
-			refused++
-		}
-		if err := stream.Send(answer); err != nil {
-			log.Info("agent disconnected", "reason", reasonOf(err))
-			return endOf(err)
+		switch m := message.GetMessage().(type) {
+		case *telemetrypb.AgentMessage_Frame:
+			next, err := in.take(stream.Context(), m.Frame)
+			if err != nil {
+				return err
+			}
+			out <- next
+		case *telemetrypb.AgentMessage_Hello:
+			return status.Error(codes.InvalidArgument, "a second Hello: only the first message of a stream may be one")
+		default: // a kind of message that only newer agents know
 		}
 	}
 }
@@ -82,9 +88,9 @@ func (s *Server) welcome(stream grpc.BidiStreamingServer[telemetrypb.AgentMessag
 	switch {
 	case hello == nil:
 		return nil, status.Error(codes.InvalidArgument, "the first message must be a Hello")
-	case hello.GetProtocol() != telemetry.Protocol:
-		return nil, status.Errorf(codes.FailedPrecondition, "protocol %d is not known here: this aggregator speaks %d",
-			hello.GetProtocol(), telemetry.Protocol)
+	case hello.GetProtocol() < telemetry.OldestProtocol || hello.GetOldestProtocol() > telemetry.Protocol:
+		return nil, status.Errorf(codes.FailedPrecondition, "agent speaks protocols %d to %d, this aggregator %d to %d: upgrade the older of the two",
+			hello.GetOldestProtocol(), hello.GetProtocol(), telemetry.OldestProtocol, telemetry.Protocol)
 	case hello.GetNode() == "" || len(hello.GetNode()) > maxNameBytes || hello.GetSession() == "" || len(hello.GetSession()) > maxNameBytes:
 		return nil, status.Errorf(codes.InvalidArgument, "Hello is of node %q, session %q: each must have 1 to %d bytes",
 			shorten(hello.GetNode()), shorten(hello.GetSession()), maxNameBytes)
@@ -93,6 +99,13 @@ func (s *Server) welcome(stream grpc.BidiStreamingServer[telemetrypb.AgentMessag
 			hello.GetNode(), caller.Name, caller.Node)
 	}
 	return hello, nil
+}
+
+func (s *Server) welcomeTo(hello *telemetrypb.Hello) *telemetrypb.AggregatorMessage {
+	return &telemetrypb.AggregatorMessage{Message: &telemetrypb.AggregatorMessage_Welcome{Welcome: &telemetrypb.Welcome{
+		Protocol: min(hello.GetProtocol(), telemetry.Protocol), Store: s.opts.Store, AggregatorVersion: s.opts.Version,
+		ReportIntervalMilliseconds: uint32(s.pace.Interval().Milliseconds()),
+	}}}
 }
 
 func (s *Server) authenticate(ctx context.Context) (Caller, error) {
@@ -129,65 +142,41 @@ func bearerToken(ctx context.Context) string {
 	return ""
 }
 
-// take brings one batch through: an Ack when it is durable, a Refusal when it never will be, an error when it may be later.
-func (s *Server) take(ctx context.Context, hello *telemetrypb.Hello, in *telemetrypb.Batch) (*telemetrypb.AggregatorMessage, error) {
-	now := s.opts.Now()
-	batch, err := telemetry.FromProto(hello.GetNode(), hello.GetSession(), in)
+// reader brings the frames of one stream through.
+type reader struct {
+	server  *Server
+	decoder *telemetry.Decoder
+	checker checker
+	lane    int
+	values  int // of a frame
+}
+
+// take reads one frame, shows it to the sink and hands it to the store. An error ends the stream.
+func (r *reader) take(ctx context.Context, in *telemetrypb.Frame) (answer, error) {
+	s, sequence := r.server, in.GetSequence()
+	frame, err := r.decoder.Decode(in)
 	if err != nil {
-		return s.refuse(in.GetSequence(), classInvalid, err.Error()), nil
+		var lost *telemetry.NeedsKeyError
+		if errors.As(err, &lost) {
+			return answer{sequence: sequence, now: deferred(sequence, err.Error(), true)}, nil
+		}
+		return answer{sequence: sequence, now: s.refuse(sequence, classInvalid, err.Error(), r.decoder.Lost())}, nil
 	}
-	if class, reason := check(batch, now); class != "" {
-		return s.refuse(batch.Sequence, class, reason), nil
+	now := s.opts.Now()
+	if class, reason := r.checker.check(frame, now); class != "" {
+		return answer{sequence: sequence, now: s.refuse(sequence, class, reason, false)}, nil
+	}
+	if n := len(frame.Values); n != r.values {
+		s.pace.resize(n - r.values)
+		r.values = n
 	}
 	// Decisions are made from memory: a disk that is full must not make a pod's load unknown.
-	s.opts.Sink.Put(batch, now)
-	began := time.Now()
-	err = s.opts.Appender.AppendBatch(ctx, batch)
-	s.metrics.appendSeconds.Observe(time.Since(began).Seconds())
-	if err != nil {
-		var refused interface{ Refusal() (class, reason string) }
-		if errors.As(err, &refused) {
-			class, reason := refused.Refusal()
-			return s.refuse(batch.Sequence, class, reason), nil
-		}
-		s.metrics.appendFailures.Inc()
-		return nil, status.Errorf(codes.Unavailable, "batch %d cannot be stored now, send it again: %v", batch.Sequence, err)
-	}
-	s.metrics.batches.Inc()
-	s.metrics.samples.Add(float64(samples(batch)))
-	return &telemetrypb.AggregatorMessage{Message: &telemetrypb.AggregatorMessage_Ack{Ack: &telemetrypb.Ack{
-		Sequence:                   batch.Sequence,
-		ReportIntervalMilliseconds: uint32(max(0, s.opts.ReportInterval().Milliseconds())),
-		NodeDraining:               s.opts.Draining(batch.Node),
-	}}}, nil
+	s.opts.Sink.Put(frame, now)
+	stored, err := s.writers.put(ctx, r.lane, frame)
+	return answer{sequence: sequence, stored: stored}, err
 }
 
-func (s *Server) refuse(sequence uint64, class, reason string) *telemetrypb.AggregatorMessage {
-	s.metrics.refused.WithLabelValues(class).Inc()
-	return &telemetrypb.AggregatorMessage{Message: &telemetrypb.AggregatorMessage_Refusal{Refusal: &telemetrypb.Refusal{
-		Sequence: sequence, Reason: reason,
-	}}}
-}
-
-// logRefusal warns of a stream's first refusal; an agent that does everything wrong would fill the log with the rest.
-func (s *Server) logRefusal(log *slog.Logger, r *telemetrypb.Refusal, before int) {
-	level := slog.LevelWarn
-	if before > 0 {
-		level = slog.LevelDebug
-	}
-	log.Log(context.Background(), level, "batch refused", "sequence", r.GetSequence(), "reason", r.GetReason())
-}
-
-func samples(b telemetry.Batch) int {
-	n := 0
-	for _, r := range b.Readings {
-		n += len(r.Values)
-	}
-	for _, u := range b.Usages {
-		n += len(u.Values)
-	}
-	return n
-}
+func (r *reader) close() { r.server.pace.resize(-r.values) }
 
 // endOf is what a handler returns when its stream is over: the agent hanging up is not an error.
 func endOf(err error) error {

@@ -1,7 +1,8 @@
 // Package live answers "now" from memory: the newest load of every pod and the state of every node. Nothing here waits for a
 // disk.
 //
-//	telemetry.Batch → Put → nodes and, per pod and device, the points of the last minutes → Pod, Pods, Nodes
+//	telemetry.Frame → Put → per node the newest frame, and the windows of the last minutes → Pod, Pods, PodBetween, Nodes
+//	                        (what of a frame is a pod's: a plan, made once for each layout)
 //
 // What is not known is absent: a pod that nobody reports, whose data is old, or one of whose devices was not measured has no
 // load, which is not a load of 0.
@@ -10,7 +11,7 @@ package live
 import (
 	"cmp"
 	"fmt"
-	"math"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -22,8 +23,10 @@ import (
 const (
 	DefaultWindow     = 10 * time.Second
 	DefaultStaleAfter = 30 * time.Second
-	// keepPoints is the longest stretch that can be averaged over.
-	keepPoints = 2 * time.Minute
+	// keepWindows is the longest stretch that can be averaged over.
+	keepWindows = 2 * time.Minute
+	// mostWindows of one node are kept: more than an agent that reports each 100 ms has in that time.
+	mostWindows = 2048
 	// keepPod and keepNode are how long something that is no longer reported stays in memory.
 	keepPod  = 10 * time.Minute
 	keepNode = time.Hour
@@ -67,8 +70,12 @@ type NodeState struct {
 	// OwnersKnown is false when the node could not say which pod holds which device.
 	OwnersKnown bool
 	Problems    []string
-	Devices     []telemetry.Reading
+
+	newest telemetry.Frame
 }
+
+// Readings are what the newest batch said of the node's devices.
+func (s NodeState) Readings() []telemetry.Reading { return s.newest.Batch().Readings }
 
 // View holds the newest state. Its methods may be called at the same time.
 type View struct {
@@ -77,42 +84,11 @@ type View struct {
 	mu    sync.RWMutex
 	nodes map[string]*node
 	// pods finds a pod by name: one entry for each node that lists it, nearly always one.
-	pods   map[podName][]*pod
+	pods   map[podName][]*node
 	pruned time.Time
 }
 
 type podName struct{ namespace, name string }
-
-// node is the newest batch of one node and the pods it listed. A pod belongs to its node: a StatefulSet's pod of the same name
-// that comes up elsewhere is another one.
-type node struct {
-	end         time.Time
-	received    time.Time
-	ownersKnown bool
-	problems    []string
-	devices     []telemetry.Reading
-	pods        map[podName]*pod
-}
-
-type pod struct {
-	node string
-	// since is when the pod was first seen on this node, end the window that listed it last.
-	since, end time.Time
-	received   time.Time
-	devices    map[string]*device
-}
-
-// device is one device as one pod uses it.
-type device struct {
-	points                  []point
-	memoryUsed, memoryTotal float64
-}
-
-// point is the mean utilization over a window.
-type point struct {
-	start, end  int64 // Unix milliseconds
-	utilization float64
-}
 
 // New returns an empty view.
 func New(o Options) (*View, error) {
@@ -122,13 +98,13 @@ func New(o Options) (*View, error) {
 	if o.StaleAfter == 0 {
 		o.StaleAfter = DefaultStaleAfter
 	}
-	if o.Window < time.Second || o.Window > keepPoints {
-		return nil, fmt.Errorf("averaging window is %v: it must be between 1s and %v", o.Window, keepPoints)
+	if o.Window < time.Second || o.Window > keepWindows {
+		return nil, fmt.Errorf("averaging window is %v: it must be between 1s and %v", o.Window, keepWindows)
 	}
 	if o.StaleAfter < time.Second || o.StaleAfter > keepPod {
 		return nil, fmt.Errorf("stale after is %v: it must be between 1s and %v", o.StaleAfter, keepPod)
 	}
-	return &View{window: o.Window, staleAfter: o.StaleAfter, nodes: make(map[string]*node), pods: make(map[podName][]*pod)}, nil
+	return &View{window: o.Window, staleAfter: o.StaleAfter, nodes: make(map[string]*node), pods: make(map[podName][]*node)}, nil
 }
 
 // Pod returns the load of a pod, averaged over the view's window. It is false when the pod is not reported, when its data is
@@ -136,11 +112,11 @@ func New(o Options) (*View, error) {
 func (v *View) Pod(namespace, name string, now time.Time) (PodLoad, bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	newest := v.newest(v.pods[podName{namespace, name}], now)
-	if newest == nil {
+	n, i := v.newest(podName{namespace, name}, now)
+	if n == nil {
 		return PodLoad{}, false
 	}
-	return newest.load(v.window, v.staleAfter)
+	return n.load(i, v.window, v.staleAfter)
 }
 
 // PodSince is Pod on one node, averaged over the given window (at most 2 minutes; 0 is the view's own) that ends with the node's
@@ -150,42 +126,43 @@ func (v *View) PodSince(namespace, name, nodeName string, window time.Duration, 
 	if window == 0 {
 		window = v.window
 	}
-	window = min(window, keepPoints)
+	window = min(window, keepWindows)
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	n := v.nodes[nodeName]
-	if n == nil {
+	if n == nil || !v.fresh(n.listing.End, n.listed, now) {
 		return PodLoad{}, false, false
 	}
-	newest := n.pods[podName{namespace, name}]
-	if newest == nil || !v.fresh(newest.end, newest.received, now) {
+	i, listed := n.plan.find(podName{namespace, name})
+	if !listed {
 		return PodLoad{}, false, false
 	}
-	if load, ok = newest.load(min(window, newest.end.Sub(since)), v.staleAfter); ok {
+	if load, ok = n.load(i, min(window, n.listing.End.Sub(since)), v.staleAfter); ok {
 		return load, true, true
 	}
-	load, ok = newest.load(window, v.staleAfter)
+	load, ok = n.load(i, window, v.staleAfter)
 	return load, false, ok
 }
 
 // Pods returns the load of every pod that has one, by namespace and name.
 func (v *View) Pods(now time.Time) []NamespacedPodLoad {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	out := make([]NamespacedPodLoad, 0, len(v.pods))
-	for key, entries := range v.pods {
-		p := v.newest(entries, now)
-		if p == nil {
-			continue
+	var out []NamespacedPodLoad
+	v.each(func(n *node) {
+		for i := range n.plan.pods {
+			pod := n.plan.pods[i].podName
+			if newest, _ := v.newest(pod, now); newest != n {
+				continue
+			}
+			if load, ok := n.load(i, v.window, v.staleAfter); ok {
+				out = append(out, NamespacedPodLoad{pod.namespace, pod.name, n.newest.Node, load})
+			}
 		}
-		if load, ok := p.load(v.window, v.staleAfter); ok {
-			out = append(out, NamespacedPodLoad{key.namespace, key.name, p.node, load})
-		}
-	}
+	})
 	slices.SortFunc(out, func(a, b NamespacedPodLoad) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
-	return out
+	// One that moved between two looks was seen twice.
+	return slices.CompactFunc(out, func(a, b NamespacedPodLoad) bool { return a.Namespace == b.Namespace && a.Name == b.Name })
 }
 
 // Node returns the state of one node; false when it was not heard of within the last hour.
@@ -196,37 +173,50 @@ func (v *View) Node(name string, now time.Time) (NodeState, bool) {
 	if !ok {
 		return NodeState{}, false
 	}
-	return v.state(name, n, now), true
+	return v.state(n, now), true
 }
 
 // Nodes returns the state of every node heard of within the last hour, by name.
 func (v *View) Nodes(now time.Time) []NodeState {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	out := make([]NodeState, 0, len(v.nodes))
-	for name, n := range v.nodes {
-		out = append(out, v.state(name, n, now))
-	}
+	var out []NodeState
+	v.each(func(n *node) { out = append(out, v.state(n, now)) })
 	slices.SortFunc(out, func(a, b NodeState) int { return cmp.Compare(a.Node, b.Node) })
 	return out
 }
 
-func (v *View) state(name string, n *node, now time.Time) NodeState {
-	return NodeState{
-		Node: name, LastBatch: n.end, Received: n.received, Stale: !v.fresh(n.end, n.received, now),
-		OwnersKnown: n.ownersKnown, Problems: n.problems, Devices: n.devices,
+// each calls a function for every node, with the lock held for one at a time: a look at ten thousand nodes lets batches through.
+func (v *View) each(f func(*node)) {
+	v.mu.RLock()
+	all := slices.Collect(maps.Values(v.nodes))
+	v.mu.RUnlock()
+	for _, n := range all {
+		v.mu.RLock()
+		f(n)
+		v.mu.RUnlock()
 	}
 }
 
-// newest returns the fresh entry of a pod that appeared last, nil when there is none.
-func (v *View) newest(entries []*pod, now time.Time) *pod {
-	var out *pod
-	for _, p := range entries {
-		if v.fresh(p.end, p.received, now) && (out == nil || p.since.After(out.since)) {
-			out = p
+func (v *View) state(n *node, now time.Time) NodeState {
+	f := n.newest
+	return NodeState{
+		Node: f.Node, LastBatch: f.End, Received: n.received, Stale: !v.fresh(f.End, n.received, now),
+		OwnersKnown: f.OwnersKnown, Problems: f.Problems, newest: f,
+	}
+}
+
+// newest returns the node on which a pod appeared last, of those that are fresh, and the pod's place in its plan; nil when there
+// is none.
+func (v *View) newest(pod podName, now time.Time) (newest *node, at int) {
+	for _, n := range v.pods[pod] {
+		if !v.fresh(n.listing.End, n.listed, now) {
+			continue
+		}
+		i, listed := n.plan.find(pod)
+		if listed && (newest == nil || n.since[i].end.After(newest.since[at].end)) {
+			newest, at = n, i
 		}
 	}
-	return out
+	return newest, at
 }
 
 // fresh asks both clocks: a backlog that drains arrives now but tells of the past; a node whose clock is ahead goes on looking
@@ -235,36 +225,21 @@ func (v *View) fresh(end, received, now time.Time) bool {
 	return now.Sub(end) <= v.staleAfter && now.Sub(received) <= v.staleAfter
 }
 
-// load sums over the pod's devices; false when a device has no utilization within the window, or none that is young enough.
-// While the driver does not tell who of several used a device, batches come and its utilization does not.
-func (p *pod) load(window, staleAfter time.Duration) (PodLoad, bool) {
-	out := PodLoad{GPUs: len(p.devices), At: p.end}
-	for _, d := range p.devices {
-		mean, ok := d.mean(p.end.Add(-window).UnixMilli())
-		if !ok || d.newest() < p.end.Add(-staleAfter).UnixMilli() {
+// load sums over the devices of the plan's i-th pod; false when a device has no utilization within the window, or none that is
+// young enough. While the driver does not tell who of several used a device, batches come and its utilization does not.
+func (n *node) load(i int, window, staleAfter time.Duration) (PodLoad, bool) {
+	pod := n.plan.pods[i]
+	end := n.listing.End.UnixMilli()
+	shares := n.shares(pod.podName, end-window.Milliseconds(), end, n.since[i].mark)
+	out := PodLoad{GPUs: int(pod.end - pod.first), At: n.listing.End}
+	for j, d := range n.plan.devices[pod.first:pod.end] {
+		_, at := place(shares, d.uuid, j)
+		if at == len(shares) || shares[at].known == 0 || shares[at].newest < end-staleAfter.Milliseconds() {
 			return PodLoad{}, false
 		}
-		out.BusyGPUs += mean
-		out.MemoryUsedBytes += d.memoryUsed
-		out.MemoryTotalBytes += d.memoryTotal
+		out.BusyGPUs += shares[at].busy / shares[at].known
+		out.MemoryUsedBytes += n.plan.sum(n.listing.Values, d.memoryUsed)
+		out.MemoryTotalBytes += n.plan.largest(n.listing.Values, d.memoryTotal)
 	}
-	return out, len(p.devices) > 0
-}
-
-// newest is the end of the last point, in Unix milliseconds; there must be one.
-func (d *device) newest() int64 { return d.points[len(d.points)-1].end }
-
-// mean weighs each point by how much of it lies after the given moment.
-func (d *device) mean(after int64) (float64, bool) {
-	var sum, weight float64
-	for _, p := range d.points {
-		if w := float64(p.end - max(p.start, after)); w > 0 {
-			sum += w * p.utilization
-			weight += w
-		}
-	}
-	if weight == 0 {
-		return math.NaN(), false
-	}
-	return sum / weight, true
+	return out, true
 }

@@ -28,9 +28,11 @@ func view(t *testing.T) *View {
 // at is so many seconds after the start.
 func at(seconds float64) time.Time { return start.Add(time.Duration(seconds * float64(time.Second))) }
 
-// batch is one second of a node that ends at the given time, with owners known.
+// batch is one second of a node that ends at the given time, with owners known; its sequence grows with that.
 func batch(node string, end time.Time, usages ...telemetry.Usage) telemetry.Batch {
-	return telemetry.Batch{Node: node, Session: "s", Sequence: 1, Start: end.Add(-time.Second), End: end, OwnersKnown: true, Usages: usages}
+	sequence := uint64(end.Sub(start)/time.Millisecond) + 1
+	return telemetry.Batch{Node: node, Session: "s", Sequence: sequence, Start: end.Add(-time.Second), End: end, OwnersKnown: true,
+		Usages: usages}
 }
 
 func usage(pod, container, uuid string, utilization float64) telemetry.Usage {
@@ -41,6 +43,12 @@ func usage(pod, container, uuid string, utilization float64) telemetry.Usage {
 			telemetry.UtilizationMean: utilization, telemetry.MemoryUsed: 10, telemetry.MemoryTotal: 80,
 		},
 	}
+}
+
+// put frames a batch on its own, so that no two share a layout.
+func put(v *View, b telemetry.Batch, now time.Time) {
+	var framer telemetry.Framer
+	v.Put(framer.Frame(b), now)
 }
 
 func expectBusy(t *testing.T, v *View, pod string, now time.Time, want float64) {
@@ -67,7 +75,7 @@ func TestBusyGPUsIsTheSumOverDevicesOfTheWindowsMean(t *testing.T) {
 		if i > 10 {
 			u = 0.8
 		}
-		v.Put(batch("a", at(float64(i)), usage("p", "main", "GPU-0", u), usage("p", "main", "GPU-1", 0.5)), at(float64(i)))
+		put(v, batch("a", at(float64(i)), usage("p", "main", "GPU-0", u), usage("p", "main", "GPU-1", 0.5)), at(float64(i)))
 		switch i {
 		case 1, 10:
 			expectBusy(t, v, "p", at(float64(i)), 0.5)
@@ -92,15 +100,15 @@ func TestAPointPartlyInTheWindowCountsForThatPart(t *testing.T) {
 	v := view(t)
 	long := batch("a", at(15), usage("p", "main", "GPU-0", 1))
 	long.Start = at(0)
-	v.Put(long, at(15))
+	put(v, long, at(15))
 	expectBusy(t, v, "p", at(15), 1)
-	v.Put(batch("a", at(21), usage("p", "main", "GPU-0", 0)), at(21))
+	put(v, batch("a", at(21), usage("p", "main", "GPU-0", 0)), at(21))
 	expectBusy(t, v, "p", at(21), 4.0/5) // (11 s, 15 s] at 1, (20 s, 21 s] at 0, between them nothing known
 }
 
 func TestPartsThatContainersOfAPodHaveOfADeviceAddUp(t *testing.T) {
 	v := view(t)
-	v.Put(batch("a", at(1), usage("p", "main", "GPU-0", 0.6), usage("p", "side", "GPU-0", 0.1), usage("p", "init", "GPU-0", 0)), at(1))
+	put(v, batch("a", at(1), usage("p", "main", "GPU-0", 0.6), usage("p", "side", "GPU-0", 0.1), usage("p", "init", "GPU-0", 0)), at(1))
 	got, ok := v.Pod("default", "p", at(1))
 	want := PodLoad{GPUs: 1, BusyGPUs: 0.7, MemoryUsedBytes: 30, MemoryTotalBytes: 80, At: at(1)}
 	if diff := cmp.Diff(want, got, cmpopts.EquateApprox(0, 1e-9)); !ok || diff != "" {
@@ -108,15 +116,14 @@ func TestPartsThatContainersOfAPodHaveOfADeviceAddUp(t *testing.T) {
 	}
 }
 
-func TestPeaksOfContainersDoNotAddUp(t *testing.T) {
-	a := telemetry.Values{telemetry.UtilizationMax: 0.6, telemetry.UtilizationMean: 0.2, telemetry.MemoryTotal: 80}
-	b := telemetry.Values{telemetry.UtilizationMax: 0.9, telemetry.UtilizationMean: 0.3, telemetry.MemoryTotal: 80, telemetry.SMActive: 0.5}
-	want := telemetry.Values{telemetry.UtilizationMax: 0.9, telemetry.UtilizationMean: 0.5, telemetry.MemoryTotal: 80, telemetry.SMActive: 0.5}
-	if diff := cmp.Diff(want, together(together(nil, a), b)); diff != "" {
-		t.Errorf("values (-want +got):\n%s", diff)
-	}
-	if diff := cmp.Diff(want, together(together(nil, b), a)); diff != "" {
-		t.Errorf("values the other way round (-want +got):\n%s", diff)
+func TestContainersOfAPodSeeAsMuchMemoryAsAnyOfThem(t *testing.T) {
+	small, none := usage("p", "side", "GPU-0", 0.1), usage("p", "third", "GPU-0", 0.1)
+	small.Values[telemetry.MemoryTotal] = 20
+	delete(none.Values, telemetry.MemoryTotal)
+	v := view(t)
+	put(v, batch("a", at(1), usage("p", "main", "GPU-0", 0.2), small, none), at(1))
+	if got, ok := v.Pod("default", "p", at(1)); !ok || got.MemoryTotalBytes != 80 || got.MemoryUsedBytes != 30 {
+		t.Errorf("load %+v, want 30 of 80 bytes", got)
 	}
 }
 
@@ -131,7 +138,7 @@ func unattributed(pod, container string) telemetry.Usage {
 
 func TestLoadIsUnknownWhileOneContainersPartIsUnknown(t *testing.T) {
 	v := view(t)
-	v.Put(batch("a", at(1), usage("first", "main", "GPU-0", 0.6), unattributed("first", "side"),
+	put(v, batch("a", at(1), usage("first", "main", "GPU-0", 0.6), unattributed("first", "side"),
 		unattributed("last", "main"), usage("last", "side", "GPU-0", 0.6), usage("last", "third", "GPU-0", 0.6),
 		unattributed("all", "main"), usage("other", "main", "GPU-1", 0.5)), at(1))
 	for _, pod := range []string{"first", "last", "all"} {
@@ -142,9 +149,9 @@ func TestLoadIsUnknownWhileOneContainersPartIsUnknown(t *testing.T) {
 
 func TestLoadIsUnknownOnceUtilizationHasBeenSoForLong(t *testing.T) {
 	v := view(t)
-	v.Put(batch("a", at(1), usage("p", "main", "GPU-0", 0.6)), at(1))
+	put(v, batch("a", at(1), usage("p", "main", "GPU-0", 0.6)), at(1))
 	for i := 2; i <= 60; i++ { // shared from now on, on a driver that does not tell whose the load is
-		v.Put(batch("a", at(float64(i)), unattributed("p", "main"), unattributed("q", "main")), at(float64(i)))
+		put(v, batch("a", at(float64(i)), unattributed("p", "main"), unattributed("q", "main")), at(float64(i)))
 		if i == 10 {
 			expectBusy(t, v, "p", at(10), 0.6)
 		}
@@ -157,7 +164,7 @@ func TestLoadIsUnknownOnceUtilizationHasBeenSoForLong(t *testing.T) {
 
 func TestMIGInstanceIsADeviceOfItsOwn(t *testing.T) {
 	v := view(t)
-	v.Put(batch("a", at(1), usage("p", "main", "MIG-1", 0.6), usage("p", "main", "MIG-2", 0.2), usage("q", "main", "MIG-3", 0.5)), at(1))
+	put(v, batch("a", at(1), usage("p", "main", "MIG-1", 0.6), usage("p", "main", "MIG-2", 0.2), usage("q", "main", "MIG-3", 0.5)), at(1))
 	expectBusy(t, v, "p", at(1), 0.8)
 	expectBusy(t, v, "q", at(1), 0.5)
 	if got, _ := v.Pod("default", "p", at(1)); got.GPUs != 2 {
@@ -172,7 +179,7 @@ func TestIdleIsZeroAndUnknownIsAbsent(t *testing.T) {
 	delete(lost.Values, telemetry.MemoryUsed)
 	bare := usage("bare", "main", "GPU-3", 0.5)
 	delete(bare.Values, telemetry.MemoryUsed)
-	v.Put(batch("a", at(1), usage("idle", "main", "GPU-0", 0), usage("half", "main", "GPU-1", 1), lost, bare), at(1))
+	put(v, batch("a", at(1), usage("idle", "main", "GPU-0", 0), usage("half", "main", "GPU-1", 1), lost, bare), at(1))
 	expectBusy(t, v, "idle", at(1), 0)
 	expectAbsent(t, v, "half", at(1))
 	expectAbsent(t, v, "never seen", at(1))
@@ -184,42 +191,46 @@ func TestIdleIsZeroAndUnknownIsAbsent(t *testing.T) {
 
 func TestStaleDataIsAbsent(t *testing.T) {
 	v := view(t)
-	v.Put(batch("a", at(0), usage("p", "main", "GPU-0", 0.5)), at(0))
+	put(v, batch("a", at(0), usage("p", "main", "GPU-0", 0.5)), at(0))
 	expectBusy(t, v, "p", at(30), 0.5)
 	expectAbsent(t, v, "p", at(30.001))
 
 	// A node whose clock is ahead does not stay young after it fell silent.
-	v.Put(batch("b", at(200), usage("ahead", "main", "GPU-0", 0.5)), at(0))
+	put(v, batch("b", at(200), usage("ahead", "main", "GPU-0", 0.5)), at(0))
 	expectBusy(t, v, "ahead", at(30), 0.5)
 	expectAbsent(t, v, "ahead", at(31))
 
 	// A backlog that drains now tells of the past.
-	v.Put(batch("c", at(0), usage("drained", "main", "GPU-0", 0.5)), at(100))
+	put(v, batch("c", at(0), usage("drained", "main", "GPU-0", 0.5)), at(100))
 	expectAbsent(t, v, "drained", at(100))
 }
 
 func TestPodNoLongerListedIsGoneAtOnce(t *testing.T) {
 	v := view(t)
-	v.Put(batch("a", at(1), usage("p", "main", "GPU-0", 0.5), usage("q", "main", "GPU-1", 0.5)), at(1))
-	v.Put(batch("b", at(2)), at(2))
+	put(v, batch("a", at(1), usage("p", "main", "GPU-0", 0.5), usage("q", "main", "GPU-1", 0.5)), at(1))
+	put(v, batch("b", at(2)), at(2))
 	expectBusy(t, v, "p", at(2), 0.5) // another node's silence about p says nothing
-	v.Put(batch("a", at(2), usage("q", "main", "GPU-1", 0.5)), at(2))
+	put(v, batch("a", at(2), usage("q", "main", "GPU-1", 0.5)), at(2))
 	expectAbsent(t, v, "p", at(2))
 	expectBusy(t, v, "q", at(2), 0.5)
 }
 
 func TestUnknownOwnersChangeTheNodeOnly(t *testing.T) {
 	v := view(t)
-	v.Put(batch("a", at(1), usage("p", "main", "GPU-0", 0.5)), at(1))
+	put(v, batch("a", at(1), usage("p", "main", "GPU-0", 0.5)), at(1))
 	unknown := batch("a", at(20))
 	unknown.OwnersKnown, unknown.Problems = false, []string{"kubelet: no socket"}
 	unknown.Readings = []telemetry.Reading{{Device: telemetry.Device{UUID: "GPU-0"}, Values: telemetry.Values{telemetry.UtilizationMean: 0}}}
-	v.Put(unknown, at(20))
+	put(v, unknown, at(20))
 	expectBusy(t, v, "p", at(20), 0.5)
 	expectAbsent(t, v, "p", at(32))
-	want := []NodeState{{Node: "a", LastBatch: at(20), Received: at(20), Problems: unknown.Problems, Devices: unknown.Readings}}
-	if diff := cmp.Diff(want, v.Nodes(at(32))); diff != "" {
+	want := []NodeState{{Node: "a", LastBatch: at(20), Received: at(20), Problems: unknown.Problems}}
+	nodes := v.Nodes(at(32))
+	if diff := cmp.Diff(want, nodes, cmpopts.IgnoreUnexported(NodeState{})); diff != "" {
 		t.Errorf("nodes (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(unknown.Readings, nodes[0].Readings()); diff != "" {
+		t.Errorf("readings (-want +got):\n%s", diff)
 	}
 	if nodes := v.Nodes(at(51)); !nodes[0].Stale {
 		t.Error("node is not stale 31 s after its last batch")
@@ -228,33 +239,36 @@ func TestUnknownOwnersChangeTheNodeOnly(t *testing.T) {
 
 func TestResentOldBatchesDoNotOverwrite(t *testing.T) {
 	v := view(t)
-	v.Put(batch("a", at(10), usage("p", "main", "GPU-0", 0.9)), at(10))
-	v.Put(batch("a", at(9), usage("old", "main", "GPU-0", 0.1)), at(11))
-	v.Put(batch("a", at(10), usage("old", "main", "GPU-0", 0.1)), at(11))
+	put(v, batch("a", at(10), usage("p", "main", "GPU-0", 0.9)), at(10))
+	put(v, batch("a", at(9), usage("old", "main", "GPU-0", 0.1)), at(11))
+	put(v, batch("a", at(10), usage("old", "main", "GPU-0", 0.1)), at(11))
 	expectBusy(t, v, "p", at(11), 0.9)
 	expectAbsent(t, v, "old", at(11))
 	if nodes := v.Nodes(at(11)); !nodes[0].LastBatch.Equal(at(10)) || !nodes[0].Received.Equal(at(10)) {
 		t.Errorf("node is of %v, received %v: want 10 s", nodes[0].LastBatch.Sub(start), nodes[0].Received.Sub(start))
 	}
+	if n := len(v.nodes["a"].windows); n != 2 {
+		t.Errorf("%d windows are kept of two moments", n)
+	}
 }
 
 func TestPodOfTheSameNameOnAnotherNodeIsTheNewOne(t *testing.T) {
 	v := view(t)
-	v.Put(batch("a", at(1), usage("web-0", "main", "GPU-0", 0.9)), at(1))
-	v.Put(batch("b", at(5), usage("web-0", "main", "GPU-7", 0.2)), at(5))
-	v.Put(batch("a", at(6), usage("web-0", "main", "GPU-0", 0.9)), at(6)) // still terminating there
+	put(v, batch("a", at(1), usage("web-0", "main", "GPU-0", 0.9)), at(1))
+	put(v, batch("b", at(5), usage("web-0", "main", "GPU-7", 0.2)), at(5))
+	put(v, batch("a", at(6), usage("web-0", "main", "GPU-0", 0.9)), at(6)) // still terminating there
 	expectBusy(t, v, "web-0", at(6), 0.2)
 	if pods := v.Pods(at(6)); len(pods) != 1 || pods[0].Node != "b" {
 		t.Errorf("pods %+v: want web-0 of node b only", pods)
 	}
-	v.Put(batch("b", at(7)), at(7))
+	put(v, batch("b", at(7)), at(7))
 	expectBusy(t, v, "web-0", at(7), 0.9)
 }
 
 func TestADeviceTakenAwayNoLongerCounts(t *testing.T) {
 	v := view(t)
-	v.Put(batch("a", at(1), usage("p", "main", "GPU-0", 0.5), usage("p", "main", "GPU-1", 0.5)), at(1))
-	v.Put(batch("a", at(2), usage("p", "main", "GPU-0", 0.5)), at(2))
+	put(v, batch("a", at(1), usage("p", "main", "GPU-0", 0.5), usage("p", "main", "GPU-1", 0.5)), at(1))
+	put(v, batch("a", at(2), usage("p", "main", "GPU-0", 0.5)), at(2))
 	if got, _ := v.Pod("default", "p", at(2)); got.GPUs != 1 || got.BusyGPUs != 0.5 {
 		t.Errorf("load %+v, want one GPU", got)
 	}
@@ -265,18 +279,18 @@ func TestMemoryIsBounded(t *testing.T) {
 	now := start
 	for i := range 4000 {
 		now = now.Add(time.Second)
-		v.Put(batch("a", now, usage("long", "main", "GPU-0", 0.5)), now)
+		put(v, batch("a", now, usage("long", "main", "GPU-0", 0.5)), now)
 		if i < 1000 { // a node for each of a thousand pods, then silence
-			v.Put(batch(fmt.Sprintf("n%d", i), now, usage(fmt.Sprintf("p%d", i), "main", "GPU-0", 0.5)), now)
+			put(v, batch(fmt.Sprintf("n%d", i), now, usage(fmt.Sprintf("p%d", i), "main", "GPU-0", 0.5)), now)
 		}
 		if i == 1700 && len(v.pods) != 1 {
 			t.Errorf("%d pods in memory 11 minutes after the last but one spoke, want 1", len(v.pods))
 		}
 	}
-	if n := len(v.nodes["a"].pods[podName{"default", "long"}].devices["GPU-0"].points); n > 121 {
-		t.Errorf("%d points of one device, want two minutes of them", n)
+	if n := len(v.nodes["a"].windows); n > 121 {
+		t.Errorf("%d windows of one node, want two minutes of them", n)
 	}
-	v.Put(batch("a", now.Add(2*time.Hour)), now.Add(2*time.Hour))
+	put(v, batch("a", now.Add(2*time.Hour)), now.Add(2*time.Hour))
 	if len(v.nodes) != 1 {
 		t.Errorf("%d nodes in memory after two hours of silence, want 1", len(v.nodes))
 	}
@@ -299,7 +313,7 @@ func TestReadersAndWritersMeet(t *testing.T) {
 	for n := range 4 {
 		all.Go(func() {
 			for i := range 200 {
-				v.Put(batch(fmt.Sprint(n), at(float64(i+1)), usage("p", "main", "GPU-0", 0.5)), at(float64(i+1)))
+				put(v, batch(fmt.Sprint(n), at(float64(i+1)), usage("p", "main", "GPU-0", 0.5)), at(float64(i+1)))
 			}
 		})
 		all.Go(func() {
@@ -320,7 +334,7 @@ func TestPodSinceLeavesOutWhatLiesBefore(t *testing.T) {
 		if i > 8 {
 			u = 0.2
 		}
-		v.Put(batch("a", at(float64(i)), usage("p", "main", "GPU-0", u)), at(float64(i)))
+		put(v, batch("a", at(float64(i)), usage("p", "main", "GPU-0", u)), at(float64(i)))
 	}
 	for _, c := range []struct {
 		since   float64
@@ -341,7 +355,7 @@ func TestPodSinceLeavesOutWhatLiesBefore(t *testing.T) {
 	if _, _, ok := v.PodSince("default", "p", "a", 0, at(0), at(60)); ok {
 		t.Error("a stale pod has a load")
 	}
-	v.Put(batch("b", at(13), usage("p", "main", "GPU-9", 0)), at(13))
+	put(v, batch("b", at(13), usage("p", "main", "GPU-9", 0)), at(13))
 	if got, _, ok := v.PodSince("default", "p", "a", 0, at(12), at(13)); !ok || got.BusyGPUs == 0 {
 		t.Errorf("another node's word on the pod was taken: %+v, %v", got, ok)
 	}
@@ -354,7 +368,7 @@ func TestNodeTellsItsStateUntilItIsForgotten(t *testing.T) {
 	v := view(t)
 	b := batch("a", at(1))
 	b.Problems = []string{"kubelet: no answer"}
-	v.Put(b, at(1))
+	put(v, b, at(1))
 	if n, ok := v.Node("a", at(2)); !ok || n.Stale || len(n.Problems) != 1 {
 		t.Errorf("fresh node is %+v, %v", n, ok)
 	}
@@ -368,7 +382,7 @@ func TestNodeTellsItsStateUntilItIsForgotten(t *testing.T) {
 
 func TestAWindowEndsWithTheNewestBatchAndNotWithTheClock(t *testing.T) {
 	v := view(t)
-	v.Put(batch("a", at(1), usage("p", "main", "GPU-0", 0.6)), at(1))
+	put(v, batch("a", at(1), usage("p", "main", "GPU-0", 0.6)), at(1))
 	// Silent for 20 s, which is not stale yet: the load is the last one known, not that of a window in which nothing lies.
 	got, settled, ok := v.PodSince("default", "p", "a", 10*time.Second, at(-100), at(21))
 	if !ok || !settled || math.Abs(got.BusyGPUs-0.6) > 1e-9 {

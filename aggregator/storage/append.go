@@ -4,101 +4,69 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
 
-	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
 
 	"github.com/foretide/foretide/pkg/telemetry"
 )
 
-// AppendBatch writes every value of a batch to the raw tier, stamped with the end of its window, under the names the catalogue
-// gives: readings with the labels node, uuid, gpu and model, of a MIG instance also parent, gpu_instance and profile; what of
-// them is unattributed with node and uuid; usages with node, namespace, pod, container and uuid. What inference servers said keeps
-// the servers' names and has node, namespace and pod.
+// AppendFrames writes every value of the frames to the raw tier in one transaction, stamped with the end of their windows, under
+// the names the catalogue gives: readings with the labels node, uuid, gpu and model, of a MIG instance also parent, gpu_instance
+// and profile; what of them is unattributed with node and uuid; usages with node, namespace, pod, container and uuid. What
+// inference servers said keeps the servers' names and has node, namespace and pod; names that are no metric names, or begin with
+// foretide_, are left out and counted.
 //
-// Nil means the batch is in the write-ahead log. A batch sent again is success and changes nothing. A batch too old or too far
-// in the future, or with a name that a server's metric may not have, is a *RefusedError (ErrRefused) and leaves nothing behind;
-// any other error is transient.
-func (s *Store) AppendBatch(ctx context.Context, b telemetry.Batch) error {
-	done, err := s.use()
+// There is one answer for each frame. Nil means it is in the write-ahead log; a frame sent again is success and changes nothing.
+// A frame too old or too far in the future is a *RefusedError (ErrRefused) and leaves nothing behind; any other error is
+// transient. A frame that is not taken does not stop the others.
+//
+// Calls may run at the same time, frames of one node are best kept in one of them.
+func (s *Store) AppendFrames(ctx context.Context, frames []telemetry.Frame) []error {
+	answers := make([]error, len(frames))
+	db, err := s.raw.useToWrite()
+	if err == nil {
+		defer db.release()
+		err = ctx.Err()
+	}
 	if err != nil {
-		return err
+		return fill(answers, err)
 	}
-	defer done()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := s.checkTime("window end", b.End, s.opts.RawRetention); err != nil {
-		return err
-	}
-	if err := checkWorkload(b.Workload); err != nil {
-		return err
-	}
-	w := writer{db: s.raw, app: s.raw.db.AppenderV2(ctx), window: s.opts.RawOutOfOrderWindow}
-	for _, r := range b.Readings {
-		w.appendValues(deviceName, labelsOfDevice(b.Node, r.Device), b.End, r.Values)
-		w.appendValues(telemetry.Definition.UnattributedName, labelSet("node", b.Node, "uuid", r.Device.UUID), b.End, r.Unattributed)
-	}
-	for _, u := range b.Usages {
-		w.appendValues(telemetry.Definition.UsageName, labelSet("node", b.Node, "namespace", u.Owner.Namespace, "pod", u.Owner.Pod,
-			"container", u.Owner.Container, "uuid", u.DeviceUUID), b.End, u.Values)
-	}
-	for _, v := range b.Workload {
-		w.append(w.named(v.Name, labelSet("node", b.Node, "namespace", v.Namespace, "pod", v.Pod)), b.End, v.Value)
-	}
-	return w.commit()
-}
-
-func deviceName(d telemetry.Definition) string { return d.Name }
-
-// ownNames is how the names of the project's own series begin.
-const ownNames = "foretide_"
-
-// checkWorkload refuses names under which a server's word would not be found, or would be taken for ours.
-func checkWorkload(values []telemetry.WorkloadValue) error {
-	for i, v := range values {
-		switch {
-		case !model.LegacyValidation.IsValidMetricName(v.Name):
-			return refuse(ClassInvalid, "workload[%d] of pod %s/%s is named %q: a metric's name is letters, digits, _ and :, not beginning with a digit",
-				i, v.Namespace, v.Pod, v.Name)
-		case strings.HasPrefix(v.Name, ownNames):
-			return refuse(ClassInvalid, "workload[%d] of pod %s/%s is named %q: names that begin with %s are not a server's; leave it out of what the agent scrapes",
-				i, v.Namespace, v.Pod, v.Name, ownNames)
-		case !utf8.ValidString(v.Namespace) || !utf8.ValidString(v.Pod):
-			return refuse(ClassInvalid, "workload[%d] %s is of namespace %q, pod %q: both must be UTF-8", i, v.Name, v.Namespace, v.Pod)
+	now := s.opts.Now()
+	tx := frameWriter{transaction: db.begin(ctx), names: &s.names}
+	for i, f := range frames {
+		if answers[i] = s.checkFrame(f, now); answers[i] == nil {
+			answers[i] = tx.appendFrame(f, db.nodes.get(f.Node, now))
 		}
 	}
-	return nil
+	if err := tx.commit(); err != nil {
+		return fill(answers, err)
+	}
+	return answers
 }
 
-func labelsOfDevice(node string, d telemetry.Device) []labels.Label {
-	pairs := []string{"node", node, "uuid", d.UUID, "gpu", strconv.Itoa(d.Index), "model", d.Model}
-	if d.IsMIG() {
-		pairs = append(pairs, "parent", d.MIG.ParentUUID, "gpu_instance", strconv.Itoa(d.MIG.GPUInstance), "profile", d.MIG.Profile)
+// fill gives the error to all that have none.
+func fill(answers []error, err error) []error {
+	for i := range answers {
+		if answers[i] == nil {
+			answers[i] = err
+		}
 	}
-	return labelSet(pairs...)
+	return answers
 }
 
-// labelSet makes sorted labels of pairs of name and value.
-func labelSet(pairs ...string) []labels.Label {
-	set := make([]labels.Label, 0, len(pairs)/2)
-	for i := 0; i < len(pairs); i += 2 {
-		set = append(set, labels.Label{Name: pairs[i], Value: pairs[i+1]})
+func (s *Store) checkFrame(f telemetry.Frame, now time.Time) error {
+	if f.Layout == nil || f.Layout.Len() != len(f.Values) {
+		return refuse(ClassInvalid, "frame has %d values and not as many as its layout", len(f.Values))
 	}
-	slices.SortFunc(set, func(a, b labels.Label) int { return strings.Compare(a.Name, b.Name) })
-	return set
+	return checkTime("window end", f.End, now, s.opts.RawRetention)
 }
 
 // checkTime refuses what lies beyond the clock of this process in either direction. Without it one node with a clock of 1970
 // or of next year would make the TSDB cut decades of empty blocks or drop all history as out of retention.
-func (s *Store) checkTime(what string, t time.Time, retention time.Duration) error {
-	now := s.opts.Now()
+func checkTime(what string, t, now time.Time, retention time.Duration) error {
 	switch {
 	case t.After(now.Add(maxAhead)):
 		return refuse(ClassFuture, "%s %s is %v ahead of the clock here: at most %v is taken",
@@ -109,68 +77,101 @@ func (s *Store) checkTime(what string, t time.Time, retention time.Duration) err
 	return nil
 }
 
-// writer is one transaction: append as often as needed, then commit, which rolls back when any append went wrong.
-type writer struct {
-	db     *tier
-	app    storage.AppenderV2
-	window time.Duration
-	labels labels.ScratchBuilder // used again for each series
-	err    error
+// transaction writes samples that become durable together.
+type transaction struct {
+	db  *database
+	app storage.AppenderV2
 }
 
-// appendValues appends what was measured, each under the name it has; a metric whose name is empty has no such series.
-func (w *writer) appendValues(name func(telemetry.Definition) string, set []labels.Label, t time.Time, values telemetry.Values) {
-	if len(values) == 0 {
-		return
-	}
-	for _, d := range telemetry.Catalogue() {
-		v, measured := values[d.Metric]
-		if !measured {
-			continue
-		}
-		if name := name(d); name != "" {
-			w.append(w.named(name, set), t, v)
-		}
-	}
-}
+func (d *database) begin(ctx context.Context) transaction { return transaction{d, d.AppenderV2(ctx)} }
 
-// named adds a name to sorted labels, before which it comes.
-func (w *writer) named(name string, set []labels.Label) labels.Labels {
-	w.labels.Reset()
-	w.labels.Add(model.MetricNameLabel, name)
-	for _, l := range set {
-		w.labels.Add(l.Name, l.Value)
-	}
-	return w.labels.Labels()
-}
-
-func (w *writer) append(series labels.Labels, t time.Time, v float64) {
-	if w.err != nil {
-		return
-	}
-	_, err := w.app.Append(0, series, 0, t.UnixMilli(), v, nil, nil, storage.AOptions{})
+// append adds a sample to the series of that number, or to the one of these labels when it is not known or no longer there, and
+// returns its number. The TSDB takes an equal sample silently. One with another value for the same moment is a resend all the
+// same: what was acknowledged first stands.
+func (x transaction) append(ref storage.SeriesRef, series labels.Labels, t int64, v float64) (storage.SeriesRef, error) {
+	got, err := x.app.Append(ref, series, 0, t, v, nil, nil, storage.AOptions{})
 	switch {
-	case err == nil, errors.Is(err, storage.ErrDuplicateSampleForTimestamp):
-		// The TSDB takes an equal sample silently. One with another value for the same moment is a resend all the same:
-		// what was acknowledged first stands.
+	case err == nil:
+		return got, nil
+	case errors.Is(err, storage.ErrDuplicateSampleForTimestamp):
+		return ref, nil
 	case errors.Is(err, storage.ErrTooOldSample), errors.Is(err, storage.ErrOutOfBounds), errors.Is(err, storage.ErrOutOfOrderSample):
-		newest := time.UnixMilli(w.db.db.Head().MaxTime())
-		w.err = refuse(ClassTooOld, "%s is %v older than the newest stored sample: at most %v is taken",
-			t.UTC().Format(time.RFC3339), newest.Sub(t).Round(time.Second), w.window)
-	default:
-		w.err = fmt.Errorf("append to tier %s: %w", w.db.name, err)
+		return ref, x.db.tooOld(t)
+	case errors.Is(err, tsdb.ErrInvalidSample) && series.IsEmpty():
+		return unknownSeries, nil
 	}
+	return ref, fmt.Errorf("append to tier %s: %w", x.db.name, err)
 }
 
-func (w *writer) commit() error {
-	if w.err != nil {
-		if err := w.app.Rollback(); err != nil {
-			return errors.Join(w.err, fmt.Errorf("roll back in tier %s: %w", w.db.name, err))
+func (x transaction) commit() error { return x.db.commit(x.app) }
+
+func (d *database) tooOld(t int64) error {
+	newest := time.UnixMilli(d.Head().MaxTime())
+	return refuse(ClassTooOld, "%s is %v older than the newest stored sample: at most %v is taken",
+		time.UnixMilli(t).UTC().Format(time.RFC3339), newest.Sub(time.UnixMilli(t)).Round(time.Second), d.window)
+}
+
+// frameWriter appends frames to the raw tier.
+type frameWriter struct {
+	transaction
+	names *nameCheck
+}
+
+// appendFrame appends the values whose series are known by their numbers, which is nearly always all of them, and then the rest
+// by their labels. Whether a frame is too old depends on its time alone, so its first value tells.
+func (w frameWriter) appendFrame(f telemetry.Frame, s *nodeSeries) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.follow(f.Layout)
+	t := f.End.UnixMilli()
+	rest := false
+	for i, v := range f.Values {
+		switch ref := s.refs[i]; ref {
+		case noSeries:
+		case unknownSeries:
+			rest = true
+		default:
+			got, err := w.append(ref, labels.EmptyLabels(), t, v)
+			if err != nil {
+				return err
+			}
+			if got != ref { // The TSDB has dropped the series meanwhile, as it does when nothing comes for hours.
+				s.refs[i], rest = got, rest || got == unknownSeries
+			}
 		}
-		return w.err
 	}
-	if err := w.app.Commit(); err != nil {
-		return fmt.Errorf("commit to tier %s: %w", w.db.name, err)
+	if !rest {
+		return nil
+	}
+	return w.appendUnknown(f, s, t)
+}
+
+// appendUnknown appends the values whose series are not known, and remembers the numbers of these.
+func (w frameWriter) appendUnknown(f telemetry.Frame, s *nodeSeries, t int64) error {
+	labeller := labeller{node: f.Node, layout: f.Layout, names: w.names}
+	at := 0
+	for i := range f.Layout.Columns {
+		c := &f.Layout.Columns[i]
+		refs, values := s.refs[at:at+len(c.Slots)], f.Values[at:at+len(c.Slots)]
+		at += len(c.Slots)
+		name, named := "", false
+		for j, slot := range c.Slots {
+			if refs[j] != unknownSeries {
+				continue
+			}
+			if !named {
+				name, named = labeller.name(c), true
+			}
+			if name == "" {
+				refs[j] = noSeries
+				continue
+			}
+			ref, err := w.append(unknownSeries, labeller.labels(name, c.Kind, slot), t, values[j])
+			if err != nil {
+				return err
+			}
+			refs[j] = ref
+		}
 	}
 	return nil
 }

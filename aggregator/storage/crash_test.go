@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +18,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/foretide/foretide/pkg/telemetry"
 )
 
 // The helper process appends batches for ever and prints the sequence of each one whose append returned.
@@ -34,14 +38,17 @@ func appendForEver(dir string) error {
 	if err != nil {
 		return err
 	}
+	if err := s.WaitRaw(context.Background()); err != nil {
+		return err
+	}
+	var framer telemetry.Framer
 	for i := uint64(1); ; i++ {
 		// Every fifth batch comes late, through the TSDB's separate log for such samples.
 		end := start.Add(-20*time.Minute + time.Duration(i)*10*time.Millisecond)
 		if i%5 == 0 {
 			end = end.Add(-20 * time.Minute)
 		}
-		b := batch(i, end)
-		if err := s.AppendBatch(context.Background(), b); err != nil {
+		if err := s.AppendFrames(context.Background(), []telemetry.Frame{framer.Frame(batch(i, end))})[0]; err != nil {
 			return err
 		}
 		if err := s.AppendDemand(context.Background(), bert, end, float64(i), 1); err != nil {
@@ -81,7 +88,12 @@ func TestAcknowledgedSamplesSurviveSIGKILL(t *testing.T) {
 				t.Errorf("%d samples for %d batches: some are doubled", count, len(got))
 			}
 			demands := 0
-			if err := s.eachDemand(t.Context(), bert, 0, start.UnixMilli(), func(int64, float64) { demands++ }); err != nil {
+			db, err := s.workload.use()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.release()
+			if err := db.each(t.Context(), bert, demandSeries, 0, start.UnixMilli(), func(int64, float64) { demands++ }); err != nil {
 				t.Fatal(err)
 			}
 			if demands < len(acknowledged) {
@@ -126,7 +138,7 @@ func runHelperAndKill(t *testing.T, dir string, after int) []uint64 {
 
 func TestDamagedEndOfTheLogIsRepairedAndReported(t *testing.T) {
 	dir := t.TempDir()
-	runHelperAndKill(t, dir, 500)
+	acknowledged := runHelperAndKill(t, dir, 500)
 	segments, err := filepath.Glob(filepath.Join(dir, "raw", "wal", "0*"))
 	if err != nil || len(segments) == 0 {
 		t.Fatalf("segments %v, %v", segments, err)
@@ -146,27 +158,89 @@ func TestDamagedEndOfTheLogIsRepairedAndReported(t *testing.T) {
 
 	var log bytes.Buffer
 	registry := prometheus.NewRegistry()
-	s, err := Open(Options{Dir: dir, Logger: slog.New(slog.NewTextHandler(&log, nil)), Registerer: registry,
+	s := openWith(t, Options{Dir: dir, Logger: slog.New(slog.NewTextHandler(&log, nil)), Registerer: registry,
 		Now: func() time.Time { return start }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = s.Close() }()
-	found := 0
+	found, late := 0, 0
 	for _, points := range raw(t, s, "foretide_pod_utilization_ratio") {
-		found += len(points)
+		for _, p := range points {
+			found++
+			if p.Time.Before(start.Add(-20 * time.Minute)) {
+				late++
+			}
+		}
 	}
 	if found < 300 {
 		t.Errorf("%d samples found: only the end of 500 was damaged", found)
 	}
-	if !strings.Contains(log.String(), `msg="write-ahead log was damaged`) {
+	// The log of late samples was not damaged.
+	if want := len(acknowledged) / 5; late < want {
+		t.Errorf("%d late samples found, want %d", late, want)
+	}
+	if !strings.Contains(log.String(), `msg="a log was damaged`) {
 		t.Errorf("log does not report the repair:\n%s", log.String())
 	}
 	if got := repaired(t, registry); got["raw"] != 1 || got["workload"] != 0 {
 		t.Errorf("foretide_aggregator_storage_repaired is %v, want raw 1, workload 0", got)
 	}
-	if err := s.AppendBatch(t.Context(), batch(1, start)); err != nil {
-		t.Errorf("append after the repair: %v", err)
+	appendBatch(t, s, batch(1, start))
+}
+
+func TestLateSamplesSurviveSeveralKills(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	s := open(t, dir, start.Add(2*time.Hour))
+	f := frame(crowd("node-a"))
+	random := rand.New(rand.NewPCG(1, 2))
+	sent := 0
+	send := func(n int, from time.Time) {
+		for i := range n {
+			advance(f, random)
+			f.End = from.Add(time.Duration(i) * time.Second)
+			mustAppend(t, s, f)
+			sent++
+		}
+	}
+	kill := func() {
+		dir = copyOf(t, dir)
+		s = open(t, dir, start.Add(2*time.Hour))
+		for _, name := range []string{"foretide_pod_utilization_ratio", "foretide_device_power_watts"} {
+			for series, samples := range raw(t, s, name) {
+				if len(samples) != sent {
+					t.Fatalf("%s has %d samples of %d", series, len(samples), sent)
+				}
+			}
+		}
+	}
+	send(3000, start)
+	// A chunk of each series is full and still in memory, and the log says that it is on the disk.
+	send(130, start.Add(500*time.Millisecond))
+	kill()
+	// When the log was read the chunks of the other samples went to the disk, behind the place that the log names.
+	kill()
+	send(10, start.Add(700*time.Millisecond))
+	kill()
+}
+
+func TestInterruptedRepairOfTheLogBeginsAgain(t *testing.T) {
+	dir := t.TempDir()
+	acknowledged := runHelperAndKill(t, dir, 200)
+	segment := filepath.Join(dir, "raw", "wal", "00000000")
+	// The process died while it wrote the damaged segment anew: there is a beginning, and the whole under another name.
+	content, err := os.ReadFile(segment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Rename(segment, segment+".repair"), os.WriteFile(segment, content[:len(content)/2], 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	s := openWith(t, Options{Dir: dir, Logger: slog.New(slog.NewTextHandler(&log, nil)), Now: func() time.Time { return start }})
+	for series, points := range raw(t, s, "foretide_pod_utilization_ratio") {
+		if len(points) < len(acknowledged) {
+			t.Errorf("%s has %d samples, %d were acknowledged", series, len(points), len(acknowledged))
+		}
+	}
+	if !strings.Contains(log.String(), "a repair of the log was interrupted and begins again") {
+		t.Errorf("log does not report it:\n%s", log.String())
 	}
 }
 

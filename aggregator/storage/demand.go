@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -39,11 +40,6 @@ type Point struct {
 // how many pods it had. Nil means it is in the write-ahead log; writing the same moment again changes nothing. An interval that
 // was not measured is simply not written.
 func (s *Store) AppendDemand(ctx context.Context, workload Workload, at time.Time, busyGPUs, pods float64) error {
-	done, err := s.use()
-	if err != nil {
-		return err
-	}
-	defer done()
 	if err := workload.check(); err != nil {
 		return err
 	}
@@ -55,16 +51,36 @@ func (s *Store) AppendDemand(ctx context.Context, workload Workload, at time.Tim
 			return err
 		}
 	}
-	if err := s.checkTime("demand time", at, s.opts.WorkloadRetention); err != nil {
+	if err := checkTime("demand time", at, s.opts.Now(), s.opts.WorkloadRetention); err != nil {
 		return err
 	}
+	db, err := s.workload.useToWrite()
+	if err != nil {
+		return err
+	}
+	defer db.release()
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	w := writer{db: s.workload, app: s.workload.db.AppenderV2(ctx), window: s.opts.WorkloadRetention}
-	w.append(workload.series(demandSeries), at, busyGPUs)
-	w.append(workload.series(podsSeries), at, pods)
-	return w.commit()
+	return db.write(ctx, []sample{{workload.series(demandSeries), at, busyGPUs}, {workload.series(podsSeries), at, pods}})
+}
+
+// sample is a value of a series at a moment.
+type sample struct {
+	series labels.Labels
+	at     time.Time
+	value  float64
+}
+
+// write makes samples durable together, all or none.
+func (d *database) write(ctx context.Context, samples []sample) error {
+	tx := d.begin(ctx)
+	for _, s := range samples {
+		if _, err := tx.append(unknownSeries, s.series, s.at.UnixMilli(), s.value); err != nil {
+			return errors.Join(err, tx.app.Rollback())
+		}
+	}
+	return tx.commit()
 }
 
 // AppendDemandHistory writes a recorded demand, in any order and of any age within the retention, beside what is there. Points
@@ -72,36 +88,45 @@ func (s *Store) AppendDemand(ctx context.Context, workload Workload, at time.Tim
 // import may be repeated. It returns how many points were written. A wrong value is refused before anything is written; after
 // another error some of the points may have been.
 func (s *Store) AppendDemandHistory(ctx context.Context, workload Workload, points []Point) (int, error) {
-	done, err := s.use()
-	if err != nil {
-		return 0, err
-	}
-	defer done()
+	return s.appendHistory(ctx, workload, demandSeries, points)
+}
+
+// AppendPodsHistory writes how many pods shared a recorded demand, in the same way.
+func (s *Store) AppendPodsHistory(ctx context.Context, workload Workload, points []Point) (int, error) {
+	return s.appendHistory(ctx, workload, podsSeries, points)
+}
+
+func (s *Store) appendHistory(ctx context.Context, workload Workload, name string, points []Point) (int, error) {
 	if err := workload.check(); err != nil {
 		return 0, err
 	}
-	points, err = s.checkHistory(points)
+	points, err := s.checkHistory(points)
 	if err != nil || len(points) == 0 {
 		return 0, err
 	}
+	db, err := s.workload.useToWrite()
+	if err != nil {
+		return 0, err
+	}
+	defer db.release()
 	known := make(map[int64]bool)
-	err = s.eachDemand(ctx, workload, points[0].Time.UnixMilli(), points[len(points)-1].Time.UnixMilli(),
+	err = db.each(ctx, workload, name, points[0].Time.UnixMilli(), points[len(points)-1].Time.UnixMilli(),
 		func(t int64, _ float64) { known[t] = true })
 	if err != nil {
 		return 0, err
 	}
 	points = slices.DeleteFunc(points, func(p Point) bool { return known[p.Time.UnixMilli()] })
 
-	written := 0
+	series, written := workload.series(name), 0
 	for part := range slices.Chunk(points, historyCommit) {
 		if err := ctx.Err(); err != nil {
 			return written, err
 		}
-		w := writer{db: s.workload, app: s.workload.db.AppenderV2(ctx), window: s.opts.WorkloadRetention}
+		samples := make([]sample, 0, len(part))
 		for _, p := range part {
-			w.append(workload.series(demandSeries), p.Time, p.Value)
+			samples = append(samples, sample{series, p.Time, p.Value})
 		}
-		if err := w.commit(); err != nil {
+		if err := db.write(ctx, samples); err != nil {
 			return written, err
 		}
 		written += len(part)
@@ -112,7 +137,8 @@ func (s *Store) AppendDemandHistory(ctx context.Context, workload Workload, poin
 // checkHistory returns the points in time order, without those that retention would delete at once, one for each millisecond.
 func (s *Store) checkHistory(points []Point) ([]Point, error) {
 	// A minute of room keeps the oldest points acceptable while the clock runs on.
-	oldest := s.opts.Now().Add(time.Minute - s.opts.WorkloadRetention)
+	now := s.opts.Now()
+	oldest := now.Add(time.Minute - s.opts.WorkloadRetention)
 	out := make([]Point, 0, len(points))
 	for i, p := range points {
 		if err := checkValue(fmt.Sprintf("points[%d].value", i), p.Value); err != nil {
@@ -121,7 +147,7 @@ func (s *Store) checkHistory(points []Point) ([]Point, error) {
 		if p.Time.Before(oldest) {
 			continue
 		}
-		if err := s.checkTime(fmt.Sprintf("points[%d].time", i), p.Time, s.opts.WorkloadRetention); err != nil {
+		if err := checkTime(fmt.Sprintf("points[%d].time", i), p.Time, now, s.opts.WorkloadRetention); err != nil {
 			return nil, err
 		}
 		out = append(out, p)

@@ -3,6 +3,8 @@ package storage
 import (
 	"errors"
 	"fmt"
+
+	"github.com/prometheus/prometheus/tsdb"
 )
 
 // ErrRefused marks data that will never be taken, however often it is sent. Any other error of an append is transient.
@@ -10,6 +12,23 @@ var ErrRefused = errors.New("refused")
 
 // ErrClosed is returned by every call after Close.
 var ErrClosed = errors.New("storage is closed")
+
+// ErrOpening is returned, behind the name of the tier, while a tier is not open yet: its log is being read. For those who know
+// the TSDB and not this package it is also tsdb.ErrNotReady.
+var ErrOpening error = notReady("history is still being read, try again in a moment")
+
+type notReady string
+
+func (e notReady) Error() string { return string(e) }
+
+// Is makes errors.Is(err, tsdb.ErrNotReady) true.
+func (e notReady) Is(target error) bool { return target == tsdb.ErrNotReady }
+
+// ErrDiskFull is returned by every append while the file system has too little room left. Reading goes on.
+var ErrDiskFull = errors.New("the file system of the history is full")
+
+// errBroken is what a tier says to whoever writes after its log has missed a write, until it has been opened anew.
+var errBroken = errors.New("an earlier write to the log has failed")
 
 // Classes of refusals.
 const (

@@ -17,11 +17,6 @@ const maxGridSteps = 1 << 20
 // from + i × step, that is of the samples stamped after its start and up to its end. NaN means nothing is known of that step;
 // a workload nobody has heard of is all NaN.
 func (s *Store) Demand(ctx context.Context, workload Workload, from, to time.Time, step time.Duration) ([]float64, error) {
-	done, err := s.use()
-	if err != nil {
-		return nil, err
-	}
-	defer done()
 	if err := workload.check(); err != nil {
 		return nil, err
 	}
@@ -35,8 +30,13 @@ func (s *Store) Demand(ctx context.Context, workload Workload, from, to time.Tim
 		return nil, fmt.Errorf("range [%s, %s) in steps of %v has %d steps: between 1 and %d are allowed",
 			from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339), step, n, maxGridSteps)
 	}
+	db, err := s.workload.use()
+	if err != nil {
+		return nil, err
+	}
+	defer db.release()
 	sums, counts := make([]float64, n), make([]int, n)
-	err = s.eachDemand(ctx, workload, first+1, last, func(t int64, v float64) {
+	err = db.each(ctx, workload, demandSeries, first+1, last, func(t int64, v float64) {
 		i := (t - first - 1) / width
 		sums[i] += v
 		counts[i]++
@@ -54,14 +54,14 @@ func (s *Store) Demand(ctx context.Context, workload Workload, from, to time.Tim
 	return sums, nil
 }
 
-// eachDemand calls f for every sample of the workload's demand within [first, last] milliseconds, oldest first.
-func (s *Store) eachDemand(ctx context.Context, workload Workload, first, last int64, f func(t int64, v float64)) error {
-	q, err := s.workload.db.Querier(first, last)
+// each calls f for every sample of one of the workload's series within [first, last] milliseconds, oldest first.
+func (d *database) each(ctx context.Context, workload Workload, name string, first, last int64, f func(t int64, v float64)) error {
+	q, err := d.Querier(first, last)
 	if err != nil {
-		return fmt.Errorf("read tier %s: %w", s.workload.name, err)
+		return fmt.Errorf("read tier %s: %w", d.name, err)
 	}
 	defer func() { _ = q.Close() }()
-	set := q.Select(ctx, false, nil, workload.matchers(demandSeries)...)
+	set := q.Select(ctx, false, nil, workload.matchers(name)...)
 	for set.Next() {
 		samples := set.At().Iterator(nil)
 		for samples.Next() == chunkenc.ValFloat {
@@ -70,11 +70,11 @@ func (s *Store) eachDemand(ctx context.Context, workload Workload, first, last i
 			}
 		}
 		if err := samples.Err(); err != nil {
-			return fmt.Errorf("read demand of %v: %w", workload, err)
+			return fmt.Errorf("read %s of %v: %w", name, workload, err)
 		}
 	}
 	if err := set.Err(); err != nil {
-		return fmt.Errorf("read demand of %v: %w", workload, err)
+		return fmt.Errorf("read %s of %v: %w", name, workload, err)
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	aggregator "github.com/foretide/foretide/aggregator/exporter"
 	"github.com/foretide/foretide/aggregator/ingest"
 	"github.com/foretide/foretide/aggregator/live"
+	"github.com/foretide/foretide/aggregator/query"
 	"github.com/foretide/foretide/aggregator/storage"
 	"github.com/foretide/foretide/aggregator/workload"
 	"github.com/foretide/foretide/pkg/telemetry"
@@ -77,15 +80,22 @@ func aggregatorMetrics() (_ []metric, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := ingest.NewServer(ingest.Options{
+	agents, err := ingest.NewServer(ingest.Options{
 		Registerer: r, Appender: store, Sink: view, TLS: &tls.Config{MinVersion: tls.VersionTLS12},
 		Authenticate: func(context.Context, string) (ingest.Caller, error) { return ingest.Caller{}, nil },
-	}); err != nil {
+	})
+	if err != nil {
 		return nil, err
 	}
+	defer agents.Stop()
+	promql, err := query.New(query.Options{Queryable: store.Queryable(), Writer: store.RawAppender(), Registerer: r})
+	if err != nil {
+		return nil, err
+	}
+	promql.Handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/api/v1/status/buildinfo", nil))
 	if _, err := workload.NewRecorder(workload.RecorderOptions{
 		Workloads:  func() []workload.Workload { return nil },
-		Load:       func(_, _, _ string, _, _ time.Time) (workload.Load, bool) { return workload.Load{}, false },
+		Load:       func(_, _, _ string, _, _ time.Time) workload.Load { return workload.Load{} },
 		Append:     func(context.Context, workload.ID, time.Time, float64, float64) error { return nil },
 		Logger:     slog.New(slog.DiscardHandler),
 		Registerer: r,

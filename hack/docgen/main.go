@@ -37,7 +37,8 @@ const aggregatorHead = `
 ## Aggregator
 
 Port 8443. Besides these there are the Go runtime's (` + "`go_*`" + `), the process's (` + "`process_*`" + `), the scrape handler's (` + "`promhttp_*`" + `) and
-those of the two stores (` + "`prometheus_tsdb_*`" + `, with the label ` + "`tier`" + `).
+those of Prometheus' own parts: the two stores (` + "`prometheus_tsdb_*`" + `, with the label ` + "`tier`" + `), the PromQL engine (` + "`prometheus_engine_*`" + `), and where
+they are used remote reads and writes (` + "`prometheus_remote_*`" + `, ` + "`prometheus_wal_watcher_*`" + `, ` + "`prometheus_api_remote_write_*`" + `).
 `
 
 const catalogueHead = `

@@ -147,7 +147,8 @@ type Usage struct {
 type Batch struct {
 	// Node is the Kubernetes node name.
 	Node string
-	// Session is a random word the agent draws at start; Sequence counts 1, 2, 3, … within it.
+	// Session is a random word that outlives the agent where its spool does. Sequence ascends with time within it: the upper 32
+	// bits are the agent's runs, the lower count 1, 2, 3, … in each.
 	Session  string
 	Sequence uint64
 	// Start (inclusive) and End (exclusive) bound the window, in the node's wall clock at millisecond precision.

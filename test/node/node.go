@@ -38,7 +38,8 @@ type Node struct {
 	agent    *exec.Cmd
 }
 
-// New makes a node in folder dir with the library at path, which is copied there. Batches are given to take: see [Receive].
+// New makes a node in folder dir with the library at path, which is copied there. Batches are given to take, which answers with the
+// acknowledgement; a nil one is a plain one.
 func New(dir, library string, take func(telemetry.Batch) *telemetrypb.Ack) (*Node, error) {
 	n := &Node{Dir: dir}
 	text, err := os.ReadFile(library)
@@ -51,7 +52,13 @@ func New(dir, library string, take func(telemetry.Batch) *telemetrypb.Ack) (*Nod
 	if n.Kubelet, err = podresources.Serve(n.Path("kubelet.sock")); err != nil {
 		return nil, err
 	}
-	if n.receiver, err = Receive(n.Path("ca.crt"), take); err != nil {
+	answer := func(b telemetry.Batch) *telemetrypb.Ack {
+		if ack := take(b); ack != nil {
+			return ack
+		}
+		return &telemetrypb.Ack{}
+	}
+	if n.receiver, err = Receive("127.0.0.1:0", n.Path("ca.crt"), answer); err != nil {
 		return nil, err
 	}
 	for _, address := range []*string{&n.metrics, &n.probes} {

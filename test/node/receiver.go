@@ -30,9 +30,9 @@ type Receiver struct {
 	take            func(telemetry.Batch) *telemetrypb.Ack
 }
 
-// Receive listens on a free port of the loopback, with a certificate of its own. take is called for each batch, one stream at a time
-// in order, and answers with the acknowledgement; a nil one is a plain one.
-func Receive(caFile string, take func(telemetry.Batch) *telemetrypb.Ack) (*Receiver, error) {
+// Receive listens on an address of the loopback, 127.0.0.1:0 for a free port, with a certificate of its own. take is called for each
+// batch, one stream at a time in order, and answers with the acknowledgement; a nil one leaves the batch unanswered.
+func Receive(address, caFile string, take func(telemetry.Batch) *telemetrypb.Ack) (*Receiver, error) {
 	certificate, authority, err := Certify()
 	if err != nil {
 		return nil, err
@@ -40,7 +40,7 @@ func Receive(caFile string, take func(telemetry.Batch) *telemetrypb.Ack) (*Recei
 	if err := os.WriteFile(caFile, authority, 0o600); err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, err
 	}
@@ -59,20 +59,25 @@ func (r *Receiver) Stream(stream telemetrypb.Telemetry_StreamServer) error {
 	if err != nil {
 		return err
 	}
+	welcome := &telemetrypb.Welcome{Protocol: telemetry.Protocol, Store: "receiver"}
+	if err := stream.Send(&telemetrypb.AggregatorMessage{Message: &telemetrypb.AggregatorMessage_Welcome{Welcome: welcome}}); err != nil {
+		return err
+	}
+	decoder := telemetry.NewDecoder(first.GetHello().GetNode(), first.GetHello().GetSession())
 	for {
 		m, err := stream.Recv()
 		if err != nil {
 			return err
 		}
-		b, err := telemetry.FromProto(first.GetHello().GetNode(), first.GetHello().GetSession(), m.GetBatch())
+		f, err := decoder.Decode(m.GetFrame())
 		if err != nil {
 			return err
 		}
-		ack := r.take(b)
+		ack := r.take(f.Batch())
 		if ack == nil {
-			ack = &telemetrypb.Ack{}
+			continue
 		}
-		ack.Sequence = b.Sequence
+		ack.Sequence = f.Sequence
 		if err := stream.Send(&telemetrypb.AggregatorMessage{Message: &telemetrypb.AggregatorMessage_Ack{Ack: ack}}); err != nil {
 			return err
 		}

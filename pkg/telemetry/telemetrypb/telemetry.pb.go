@@ -21,12 +21,67 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type Kind int32
+
+const (
+	Kind_KIND_UNSPECIFIED  Kind = 0
+	Kind_KIND_READING      Kind = 1 // slots are devices
+	Kind_KIND_UNATTRIBUTED Kind = 2 // slots are devices
+	Kind_KIND_USAGE        Kind = 3 // slots are uses
+	Kind_KIND_WORKLOAD     Kind = 4 // slots are sources
+)
+
+// Enum value maps for Kind.
+var (
+	Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_READING",
+		2: "KIND_UNATTRIBUTED",
+		3: "KIND_USAGE",
+		4: "KIND_WORKLOAD",
+	}
+	Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED":  0,
+		"KIND_READING":      1,
+		"KIND_UNATTRIBUTED": 2,
+		"KIND_USAGE":        3,
+		"KIND_WORKLOAD":     4,
+	}
+)
+
+func (x Kind) Enum() *Kind {
+	p := new(Kind)
+	*p = x
+	return p
+}
+
+func (x Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_telemetry_proto_enumTypes[0].Descriptor()
+}
+
+func (Kind) Type() protoreflect.EnumType {
+	return &file_telemetry_proto_enumTypes[0]
+}
+
+func (x Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Kind.Descriptor instead.
+func (Kind) EnumDescriptor() ([]byte, []int) {
+	return file_telemetry_proto_rawDescGZIP(), []int{0}
+}
+
 type AgentMessage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Message:
 	//
 	//	*AgentMessage_Hello
-	//	*AgentMessage_Batch
+	//	*AgentMessage_Frame
 	Message       isAgentMessage_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -78,10 +133,10 @@ func (x *AgentMessage) GetHello() *Hello {
 	return nil
 }
 
-func (x *AgentMessage) GetBatch() *Batch {
+func (x *AgentMessage) GetFrame() *Frame {
 	if x != nil {
-		if x, ok := x.Message.(*AgentMessage_Batch); ok {
-			return x.Batch
+		if x, ok := x.Message.(*AgentMessage_Frame); ok {
+			return x.Frame
 		}
 	}
 	return nil
@@ -95,24 +150,26 @@ type AgentMessage_Hello struct {
 	Hello *Hello `protobuf:"bytes,1,opt,name=hello,proto3,oneof"`
 }
 
-type AgentMessage_Batch struct {
-	Batch *Batch `protobuf:"bytes,2,opt,name=batch,proto3,oneof"`
+type AgentMessage_Frame struct {
+	Frame *Frame `protobuf:"bytes,3,opt,name=frame,proto3,oneof"`
 }
 
 func (*AgentMessage_Hello) isAgentMessage_Message() {}
 
-func (*AgentMessage_Batch) isAgentMessage_Message() {}
+func (*AgentMessage_Frame) isAgentMessage_Message() {}
 
 // Hello must be the first message of a stream.
 type Hello struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// protocol is 1. An aggregator that does not know the number ends the stream with FailedPrecondition.
-	Protocol      uint32 `protobuf:"varint,1,opt,name=protocol,proto3" json:"protocol,omitempty"`
-	Node          string `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
-	Session       string `protobuf:"bytes,3,opt,name=session,proto3" json:"session,omitempty"`
-	AgentVersion  string `protobuf:"bytes,4,opt,name=agent_version,json=agentVersion,proto3" json:"agent_version,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// protocol is the newest version the agent speaks, oldest_protocol the oldest. Both are 2 now. An aggregator that knows none
+	// of them ends the stream with FailedPrecondition.
+	Protocol       uint32 `protobuf:"varint,1,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	Node           string `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	Session        string `protobuf:"bytes,3,opt,name=session,proto3" json:"session,omitempty"`
+	AgentVersion   string `protobuf:"bytes,4,opt,name=agent_version,json=agentVersion,proto3" json:"agent_version,omitempty"`
+	OldestProtocol uint32 `protobuf:"varint,5,opt,name=oldest_protocol,json=oldestProtocol,proto3" json:"oldest_protocol,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
@@ -173,36 +230,52 @@ func (x *Hello) GetAgentVersion() string {
 	return ""
 }
 
-// Batch is one node over one window.
-type Batch struct {
-	state                 protoimpl.MessageState `protogen:"open.v1"`
-	Sequence              uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	StartUnixMilliseconds int64                  `protobuf:"varint,2,opt,name=start_unix_milliseconds,json=startUnixMilliseconds,proto3" json:"start_unix_milliseconds,omitempty"`
-	EndUnixMilliseconds   int64                  `protobuf:"varint,3,opt,name=end_unix_milliseconds,json=endUnixMilliseconds,proto3" json:"end_unix_milliseconds,omitempty"`
-	OwnersKnown           bool                   `protobuf:"varint,4,opt,name=owners_known,json=ownersKnown,proto3" json:"owners_known,omitempty"`
-	Readings              []*Reading             `protobuf:"bytes,5,rep,name=readings,proto3" json:"readings,omitempty"`
-	Usages                []*Usage               `protobuf:"bytes,6,rep,name=usages,proto3" json:"usages,omitempty"`
-	Problems              []string               `protobuf:"bytes,7,rep,name=problems,proto3" json:"problems,omitempty"`
-	Pods                  []*Pod                 `protobuf:"bytes,8,rep,name=pods,proto3" json:"pods,omitempty"`
-	Workload              []*WorkloadValue       `protobuf:"bytes,9,rep,name=workload,proto3" json:"workload,omitempty"`
-	unknownFields         protoimpl.UnknownFields
-	sizeCache             protoimpl.SizeCache
+func (x *Hello) GetOldestProtocol() uint32 {
+	if x != nil {
+		return x.OldestProtocol
+	}
+	return 0
 }
 
-func (x *Batch) Reset() {
-	*x = Batch{}
+// Frame is one node over one window, written as differences to the frame before it on the same stream.
+type Frame struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// sequence tells the frame from all others of the session. Frames may come in any order.
+	Sequence              uint64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	StartUnixMilliseconds int64  `protobuf:"varint,2,opt,name=start_unix_milliseconds,json=startUnixMilliseconds,proto3" json:"start_unix_milliseconds,omitempty"`
+	// end is start plus this.
+	LengthMilliseconds uint64   `protobuf:"varint,3,opt,name=length_milliseconds,json=lengthMilliseconds,proto3" json:"length_milliseconds,omitempty"`
+	OwnersKnown        bool     `protobuf:"varint,4,opt,name=owners_known,json=ownersKnown,proto3" json:"owners_known,omitempty"`
+	Problems           []string `protobuf:"bytes,5,rep,name=problems,proto3" json:"problems,omitempty"`
+	// key: nothing that was sent before is needed to read this frame. The first frame of a stream is one.
+	Key bool `protobuf:"varint,6,opt,name=key,proto3" json:"key,omitempty"`
+	// Absent: those of the frame before. When there are identities there are columns.
+	Identities *Identities `protobuf:"bytes,7,opt,name=identities,proto3" json:"identities,omitempty"`
+	Columns    *Columns    `protobuf:"bytes,8,opt,name=columns,proto3" json:"columns,omitempty"`
+	// values holds two bits per column, padded to a byte, then the columns' values one after the other. The two bits, the
+	// lowest of a byte first: 0, all values are as predicted; 1, each value is a zigzag varint, the difference to the prediction on
+	// the column's grid; 2, each is the varint of (value XOR prediction) with its eight bytes in reverse order.
+	// A prediction is the value at the same place of the frame before; in a frame with columns of its own, the value before it
+	// in the column, and 0 for the first.
+	Values        []byte `protobuf:"bytes,9,opt,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Frame) Reset() {
+	*x = Frame{}
 	mi := &file_telemetry_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Batch) String() string {
+func (x *Frame) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Batch) ProtoMessage() {}
+func (*Frame) ProtoMessage() {}
 
-func (x *Batch) ProtoReflect() protoreflect.Message {
+func (x *Frame) ProtoReflect() protoreflect.Message {
 	mi := &file_telemetry_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -214,70 +287,272 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Batch.ProtoReflect.Descriptor instead.
-func (*Batch) Descriptor() ([]byte, []int) {
+// Deprecated: Use Frame.ProtoReflect.Descriptor instead.
+func (*Frame) Descriptor() ([]byte, []int) {
 	return file_telemetry_proto_rawDescGZIP(), []int{2}
 }
 
-func (x *Batch) GetSequence() uint64 {
+func (x *Frame) GetSequence() uint64 {
 	if x != nil {
 		return x.Sequence
 	}
 	return 0
 }
 
-func (x *Batch) GetStartUnixMilliseconds() int64 {
+func (x *Frame) GetStartUnixMilliseconds() int64 {
 	if x != nil {
 		return x.StartUnixMilliseconds
 	}
 	return 0
 }
 
-func (x *Batch) GetEndUnixMilliseconds() int64 {
+func (x *Frame) GetLengthMilliseconds() uint64 {
 	if x != nil {
-		return x.EndUnixMilliseconds
+		return x.LengthMilliseconds
 	}
 	return 0
 }
 
-func (x *Batch) GetOwnersKnown() bool {
+func (x *Frame) GetOwnersKnown() bool {
 	if x != nil {
 		return x.OwnersKnown
 	}
 	return false
 }
 
-func (x *Batch) GetReadings() []*Reading {
-	if x != nil {
-		return x.Readings
-	}
-	return nil
-}
-
-func (x *Batch) GetUsages() []*Usage {
-	if x != nil {
-		return x.Usages
-	}
-	return nil
-}
-
-func (x *Batch) GetProblems() []string {
+func (x *Frame) GetProblems() []string {
 	if x != nil {
 		return x.Problems
 	}
 	return nil
 }
 
-func (x *Batch) GetPods() []*Pod {
+func (x *Frame) GetKey() bool {
+	if x != nil {
+		return x.Key
+	}
+	return false
+}
+
+func (x *Frame) GetIdentities() *Identities {
+	if x != nil {
+		return x.Identities
+	}
+	return nil
+}
+
+func (x *Frame) GetColumns() *Columns {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+func (x *Frame) GetValues() []byte {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+// Identities is what columns speak of, by index.
+type Identities struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Devices []*Device              `protobuf:"bytes,1,rep,name=devices,proto3" json:"devices,omitempty"`
+	Uses    []*Use                 `protobuf:"bytes,2,rep,name=uses,proto3" json:"uses,omitempty"`
+	Pods    []*Pod                 `protobuf:"bytes,3,rep,name=pods,proto3" json:"pods,omitempty"`
+	// sources are the pods whose inference servers say something of themselves.
+	Sources       []*PodName `protobuf:"bytes,4,rep,name=sources,proto3" json:"sources,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Identities) Reset() {
+	*x = Identities{}
+	mi := &file_telemetry_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Identities) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Identities) ProtoMessage() {}
+
+func (x *Identities) ProtoReflect() protoreflect.Message {
+	mi := &file_telemetry_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Identities.ProtoReflect.Descriptor instead.
+func (*Identities) Descriptor() ([]byte, []int) {
+	return file_telemetry_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Identities) GetDevices() []*Device {
+	if x != nil {
+		return x.Devices
+	}
+	return nil
+}
+
+func (x *Identities) GetUses() []*Use {
+	if x != nil {
+		return x.Uses
+	}
+	return nil
+}
+
+func (x *Identities) GetPods() []*Pod {
 	if x != nil {
 		return x.Pods
 	}
 	return nil
 }
 
-func (x *Batch) GetWorkload() []*WorkloadValue {
+func (x *Identities) GetSources() []*PodName {
 	if x != nil {
-		return x.Workload
+		return x.Sources
+	}
+	return nil
+}
+
+type Columns struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Columns       []*Column              `protobuf:"bytes,1,rep,name=columns,proto3" json:"columns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Columns) Reset() {
+	*x = Columns{}
+	mi := &file_telemetry_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Columns) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Columns) ProtoMessage() {}
+
+func (x *Columns) ProtoReflect() protoreflect.Message {
+	mi := &file_telemetry_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Columns.ProtoReflect.Descriptor instead.
+func (*Columns) Descriptor() ([]byte, []int) {
+	return file_telemetry_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Columns) GetColumns() []*Column {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+// Column is one metric of those of one kind that have it.
+type Column struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Kind  Kind                   `protobuf:"varint,1,opt,name=kind,proto3,enum=foretide.telemetry.v1.Kind" json:"kind,omitempty"`
+	// metric is the number in the catalogue; 0 with a name of its own.
+	Metric uint32 `protobuf:"varint,2,opt,name=metric,proto3" json:"metric,omitempty"`
+	Name   string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// A value on the grid is k × 2^shift / 10^digits with k a whole number.
+	Digits int32  `protobuf:"zigzag32,4,opt,name=digits,proto3" json:"digits,omitempty"`
+	Shift  uint32 `protobuf:"varint,5,opt,name=shift,proto3" json:"shift,omitempty"`
+	// slots are the indices of those that have the metric, ascending; empty means all of the kind.
+	Slots         []uint32 `protobuf:"varint,6,rep,packed,name=slots,proto3" json:"slots,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Column) Reset() {
+	*x = Column{}
+	mi := &file_telemetry_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Column) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Column) ProtoMessage() {}
+
+func (x *Column) ProtoReflect() protoreflect.Message {
+	mi := &file_telemetry_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Column.ProtoReflect.Descriptor instead.
+func (*Column) Descriptor() ([]byte, []int) {
+	return file_telemetry_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Column) GetKind() Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Kind_KIND_UNSPECIFIED
+}
+
+func (x *Column) GetMetric() uint32 {
+	if x != nil {
+		return x.Metric
+	}
+	return 0
+}
+
+func (x *Column) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Column) GetDigits() int32 {
+	if x != nil {
+		return x.Digits
+	}
+	return 0
+}
+
+func (x *Column) GetShift() uint32 {
+	if x != nil {
+		return x.Shift
+	}
+	return 0
+}
+
+func (x *Column) GetSlots() []uint32 {
+	if x != nil {
+		return x.Slots
 	}
 	return nil
 }
@@ -296,7 +571,7 @@ type Device struct {
 
 func (x *Device) Reset() {
 	*x = Device{}
-	mi := &file_telemetry_proto_msgTypes[3]
+	mi := &file_telemetry_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -308,7 +583,7 @@ func (x *Device) String() string {
 func (*Device) ProtoMessage() {}
 
 func (x *Device) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_proto_msgTypes[3]
+	mi := &file_telemetry_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -321,7 +596,7 @@ func (x *Device) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Device.ProtoReflect.Descriptor instead.
 func (*Device) Descriptor() ([]byte, []int) {
-	return file_telemetry_proto_rawDescGZIP(), []int{3}
+	return file_telemetry_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Device) GetUuid() string {
@@ -381,7 +656,7 @@ type MIG struct {
 
 func (x *MIG) Reset() {
 	*x = MIG{}
-	mi := &file_telemetry_proto_msgTypes[4]
+	mi := &file_telemetry_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -393,7 +668,7 @@ func (x *MIG) String() string {
 func (*MIG) ProtoMessage() {}
 
 func (x *MIG) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_proto_msgTypes[4]
+	mi := &file_telemetry_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -406,7 +681,7 @@ func (x *MIG) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MIG.ProtoReflect.Descriptor instead.
 func (*MIG) Descriptor() ([]byte, []int) {
-	return file_telemetry_proto_rawDescGZIP(), []int{4}
+	return file_telemetry_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *MIG) GetParentUuid() string {
@@ -451,144 +726,33 @@ func (x *MIG) GetShare() float64 {
 	return 0
 }
 
-// Value is one metric of the catalogue in its base unit. Absent means not measured.
-type Value struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Metric        uint32                 `protobuf:"varint,1,opt,name=metric,proto3" json:"metric,omitempty"`
-	Value         float64                `protobuf:"fixed64,2,opt,name=value,proto3" json:"value,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Value) Reset() {
-	*x = Value{}
-	mi := &file_telemetry_proto_msgTypes[5]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Value) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Value) ProtoMessage() {}
-
-func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_proto_msgTypes[5]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Value.ProtoReflect.Descriptor instead.
-func (*Value) Descriptor() ([]byte, []int) {
-	return file_telemetry_proto_rawDescGZIP(), []int{5}
-}
-
-func (x *Value) GetMetric() uint32 {
-	if x != nil {
-		return x.Metric
-	}
-	return 0
-}
-
-func (x *Value) GetValue() float64 {
-	if x != nil {
-		return x.Value
-	}
-	return 0
-}
-
-type Reading struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	Device *Device                `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
-	Values []*Value               `protobuf:"bytes,2,rep,name=values,proto3" json:"values,omitempty"`
-	// What no owner used: with the usages of the device it makes up values, for the metrics that can be divided.
-	Unattributed  []*Value `protobuf:"bytes,3,rep,name=unattributed,proto3" json:"unattributed,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Reading) Reset() {
-	*x = Reading{}
-	mi := &file_telemetry_proto_msgTypes[6]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Reading) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Reading) ProtoMessage() {}
-
-func (x *Reading) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_proto_msgTypes[6]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Reading.ProtoReflect.Descriptor instead.
-func (*Reading) Descriptor() ([]byte, []int) {
-	return file_telemetry_proto_rawDescGZIP(), []int{6}
-}
-
-func (x *Reading) GetDevice() *Device {
-	if x != nil {
-		return x.Device
-	}
-	return nil
-}
-
-func (x *Reading) GetValues() []*Value {
-	if x != nil {
-		return x.Values
-	}
-	return nil
-}
-
-func (x *Reading) GetUnattributed() []*Value {
-	if x != nil {
-		return x.Unattributed
-	}
-	return nil
-}
-
-type Owner struct {
+// Use is an owner of a device, and how what it used was told.
+type Use struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	Pod           string                 `protobuf:"bytes,2,opt,name=pod,proto3" json:"pod,omitempty"`
 	Container     string                 `protobuf:"bytes,3,opt,name=container,proto3" json:"container,omitempty"`
+	DeviceUuid    string                 `protobuf:"bytes,4,opt,name=device_uuid,json=deviceUuid,proto3" json:"device_uuid,omitempty"`
+	Attribution   string                 `protobuf:"bytes,5,opt,name=attribution,proto3" json:"attribution,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Owner) Reset() {
-	*x = Owner{}
-	mi := &file_telemetry_proto_msgTypes[7]
+func (x *Use) Reset() {
+	*x = Use{}
+	mi := &file_telemetry_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Owner) String() string {
+func (x *Use) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Owner) ProtoMessage() {}
+func (*Use) ProtoMessage() {}
 
-func (x *Owner) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_proto_msgTypes[7]
+func (x *Use) ProtoReflect() protoreflect.Message {
+	mi := &file_telemetry_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -599,98 +763,44 @@ func (x *Owner) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Owner.ProtoReflect.Descriptor instead.
-func (*Owner) Descriptor() ([]byte, []int) {
-	return file_telemetry_proto_rawDescGZIP(), []int{7}
+// Deprecated: Use Use.ProtoReflect.Descriptor instead.
+func (*Use) Descriptor() ([]byte, []int) {
+	return file_telemetry_proto_rawDescGZIP(), []int{8}
 }
 
-func (x *Owner) GetNamespace() string {
+func (x *Use) GetNamespace() string {
 	if x != nil {
 		return x.Namespace
 	}
 	return ""
 }
 
-func (x *Owner) GetPod() string {
+func (x *Use) GetPod() string {
 	if x != nil {
 		return x.Pod
 	}
 	return ""
 }
 
-func (x *Owner) GetContainer() string {
+func (x *Use) GetContainer() string {
 	if x != nil {
 		return x.Container
 	}
 	return ""
 }
 
-type Usage struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Owner         *Owner                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
-	DeviceUuid    string                 `protobuf:"bytes,2,opt,name=device_uuid,json=deviceUuid,proto3" json:"device_uuid,omitempty"`
-	Attribution   string                 `protobuf:"bytes,3,opt,name=attribution,proto3" json:"attribution,omitempty"`
-	Values        []*Value               `protobuf:"bytes,4,rep,name=values,proto3" json:"values,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Usage) Reset() {
-	*x = Usage{}
-	mi := &file_telemetry_proto_msgTypes[8]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Usage) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Usage) ProtoMessage() {}
-
-func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_proto_msgTypes[8]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Usage.ProtoReflect.Descriptor instead.
-func (*Usage) Descriptor() ([]byte, []int) {
-	return file_telemetry_proto_rawDescGZIP(), []int{8}
-}
-
-func (x *Usage) GetOwner() *Owner {
-	if x != nil {
-		return x.Owner
-	}
-	return nil
-}
-
-func (x *Usage) GetDeviceUuid() string {
+func (x *Use) GetDeviceUuid() string {
 	if x != nil {
 		return x.DeviceUuid
 	}
 	return ""
 }
 
-func (x *Usage) GetAttribution() string {
+func (x *Use) GetAttribution() string {
 	if x != nil {
 		return x.Attribution
 	}
 	return ""
-}
-
-func (x *Usage) GetValues() []*Value {
-	if x != nil {
-		return x.Values
-	}
-	return nil
 }
 
 // Pod is what the kubelet says of a pod that has usages.
@@ -779,31 +889,28 @@ func (x *Pod) GetReady() bool {
 	return false
 }
 
-// WorkloadValue is a metric of an inference server, under the server's own name.
-type WorkloadValue struct {
+type PodName struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	Pod           string                 `protobuf:"bytes,2,opt,name=pod,proto3" json:"pod,omitempty"`
-	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
-	Value         float64                `protobuf:"fixed64,4,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *WorkloadValue) Reset() {
-	*x = WorkloadValue{}
+func (x *PodName) Reset() {
+	*x = PodName{}
 	mi := &file_telemetry_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *WorkloadValue) String() string {
+func (x *PodName) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*WorkloadValue) ProtoMessage() {}
+func (*PodName) ProtoMessage() {}
 
-func (x *WorkloadValue) ProtoReflect() protoreflect.Message {
+func (x *PodName) ProtoReflect() protoreflect.Message {
 	mi := &file_telemetry_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -815,37 +922,23 @@ func (x *WorkloadValue) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use WorkloadValue.ProtoReflect.Descriptor instead.
-func (*WorkloadValue) Descriptor() ([]byte, []int) {
+// Deprecated: Use PodName.ProtoReflect.Descriptor instead.
+func (*PodName) Descriptor() ([]byte, []int) {
 	return file_telemetry_proto_rawDescGZIP(), []int{10}
 }
 
-func (x *WorkloadValue) GetNamespace() string {
+func (x *PodName) GetNamespace() string {
 	if x != nil {
 		return x.Namespace
 	}
 	return ""
 }
 
-func (x *WorkloadValue) GetPod() string {
+func (x *PodName) GetPod() string {
 	if x != nil {
 		return x.Pod
 	}
 	return ""
-}
-
-func (x *WorkloadValue) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *WorkloadValue) GetValue() float64 {
-	if x != nil {
-		return x.Value
-	}
-	return 0
 }
 
 type AggregatorMessage struct {
@@ -854,6 +947,8 @@ type AggregatorMessage struct {
 	//
 	//	*AggregatorMessage_Ack
 	//	*AggregatorMessage_Refusal
+	//	*AggregatorMessage_Welcome
+	//	*AggregatorMessage_Deferral
 	Message       isAggregatorMessage_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -914,6 +1009,24 @@ func (x *AggregatorMessage) GetRefusal() *Refusal {
 	return nil
 }
 
+func (x *AggregatorMessage) GetWelcome() *Welcome {
+	if x != nil {
+		if x, ok := x.Message.(*AggregatorMessage_Welcome); ok {
+			return x.Welcome
+		}
+	}
+	return nil
+}
+
+func (x *AggregatorMessage) GetDeferral() *Deferral {
+	if x != nil {
+		if x, ok := x.Message.(*AggregatorMessage_Deferral); ok {
+			return x.Deferral
+		}
+	}
+	return nil
+}
+
 type isAggregatorMessage_Message interface {
 	isAggregatorMessage_Message()
 }
@@ -926,11 +1039,94 @@ type AggregatorMessage_Refusal struct {
 	Refusal *Refusal `protobuf:"bytes,2,opt,name=refusal,proto3,oneof"`
 }
 
+type AggregatorMessage_Welcome struct {
+	Welcome *Welcome `protobuf:"bytes,3,opt,name=welcome,proto3,oneof"`
+}
+
+type AggregatorMessage_Deferral struct {
+	Deferral *Deferral `protobuf:"bytes,4,opt,name=deferral,proto3,oneof"`
+}
+
 func (*AggregatorMessage_Ack) isAggregatorMessage_Message() {}
 
 func (*AggregatorMessage_Refusal) isAggregatorMessage_Message() {}
 
-// Ack says that every batch up to and including sequence is durable or refused, and how often the agent shall report.
+func (*AggregatorMessage_Welcome) isAggregatorMessage_Message() {}
+
+func (*AggregatorMessage_Deferral) isAggregatorMessage_Message() {}
+
+// Welcome answers the Hello.
+type Welcome struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// protocol is the version both speak from here on.
+	Protocol uint32 `protobuf:"varint,1,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	// store names the history that acknowledged frames are in: it stays the same when the aggregator restarts, and no two have the same.
+	Store                      string `protobuf:"bytes,2,opt,name=store,proto3" json:"store,omitempty"`
+	AggregatorVersion          string `protobuf:"bytes,3,opt,name=aggregator_version,json=aggregatorVersion,proto3" json:"aggregator_version,omitempty"`
+	ReportIntervalMilliseconds uint32 `protobuf:"varint,4,opt,name=report_interval_milliseconds,json=reportIntervalMilliseconds,proto3" json:"report_interval_milliseconds,omitempty"`
+	unknownFields              protoimpl.UnknownFields
+	sizeCache                  protoimpl.SizeCache
+}
+
+func (x *Welcome) Reset() {
+	*x = Welcome{}
+	mi := &file_telemetry_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Welcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Welcome) ProtoMessage() {}
+
+func (x *Welcome) ProtoReflect() protoreflect.Message {
+	mi := &file_telemetry_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
+func (*Welcome) Descriptor() ([]byte, []int) {
+	return file_telemetry_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Welcome) GetProtocol() uint32 {
+	if x != nil {
+		return x.Protocol
+	}
+	return 0
+}
+
+func (x *Welcome) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *Welcome) GetAggregatorVersion() string {
+	if x != nil {
+		return x.AggregatorVersion
+	}
+	return ""
+}
+
+func (x *Welcome) GetReportIntervalMilliseconds() uint32 {
+	if x != nil {
+		return x.ReportIntervalMilliseconds
+	}
+	return 0
+}
+
+// Ack says that the frame with this sequence is durable, and how often the agent shall report.
 type Ack struct {
 	state                      protoimpl.MessageState `protogen:"open.v1"`
 	Sequence                   uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
@@ -943,7 +1139,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_telemetry_proto_msgTypes[12]
+	mi := &file_telemetry_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -955,7 +1151,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_proto_msgTypes[12]
+	mi := &file_telemetry_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -968,7 +1164,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_telemetry_proto_rawDescGZIP(), []int{12}
+	return file_telemetry_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Ack) GetSequence() uint64 {
@@ -992,18 +1188,20 @@ func (x *Ack) GetNodeDraining() bool {
 	return false
 }
 
-// Refusal says that one batch was not taken and will never be; the agent drops it and counts it. The stream goes on.
+// Refusal says that one frame was not taken and will never be; the agent drops it and counts it. The stream goes on.
 type Refusal struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Sequence      uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Sequence uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Reason   string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// needs_key: the frames after it cannot be read either, up to one with key.
+	NeedsKey      bool `protobuf:"varint,3,opt,name=needs_key,json=needsKey,proto3" json:"needs_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_telemetry_proto_msgTypes[13]
+	mi := &file_telemetry_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1015,7 +1213,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetry_proto_msgTypes[13]
+	mi := &file_telemetry_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1226,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_telemetry_proto_rawDescGZIP(), []int{13}
+	return file_telemetry_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Refusal) GetSequence() uint64 {
@@ -1045,30 +1243,126 @@ func (x *Refusal) GetReason() string {
 	return ""
 }
 
+func (x *Refusal) GetNeedsKey() bool {
+	if x != nil {
+		return x.NeedsKey
+	}
+	return false
+}
+
+// Deferral says that one frame cannot be stored now: the agent keeps it and sends it again, not before the pause. What is newer
+// than all it sent may come at once. The stream goes on.
+type Deferral struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Sequence          uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Reason            string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	PauseMilliseconds uint32                 `protobuf:"varint,3,opt,name=pause_milliseconds,json=pauseMilliseconds,proto3" json:"pause_milliseconds,omitempty"`
+	// needs_key: the frame could not be read because of one before it; the next must have key.
+	NeedsKey      bool `protobuf:"varint,4,opt,name=needs_key,json=needsKey,proto3" json:"needs_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Deferral) Reset() {
+	*x = Deferral{}
+	mi := &file_telemetry_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Deferral) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Deferral) ProtoMessage() {}
+
+func (x *Deferral) ProtoReflect() protoreflect.Message {
+	mi := &file_telemetry_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Deferral.ProtoReflect.Descriptor instead.
+func (*Deferral) Descriptor() ([]byte, []int) {
+	return file_telemetry_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Deferral) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *Deferral) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Deferral) GetPauseMilliseconds() uint32 {
+	if x != nil {
+		return x.PauseMilliseconds
+	}
+	return 0
+}
+
+func (x *Deferral) GetNeedsKey() bool {
+	if x != nil {
+		return x.NeedsKey
+	}
+	return false
+}
+
 var File_telemetry_proto protoreflect.FileDescriptor
 
 const file_telemetry_proto_rawDesc = "" +
 	"\n" +
-	"\x0ftelemetry.proto\x12\x15foretide.telemetry.v1\"\x85\x01\n" +
+	"\x0ftelemetry.proto\x12\x15foretide.telemetry.v1\"\x8b\x01\n" +
 	"\fAgentMessage\x124\n" +
 	"\x05hello\x18\x01 \x01(\v2\x1c.foretide.telemetry.v1.HelloH\x00R\x05hello\x124\n" +
-	"\x05batch\x18\x02 \x01(\v2\x1c.foretide.telemetry.v1.BatchH\x00R\x05batchB\t\n" +
-	"\amessage\"v\n" +
+	"\x05frame\x18\x03 \x01(\v2\x1c.foretide.telemetry.v1.FrameH\x00R\x05frameB\t\n" +
+	"\amessageJ\x04\b\x02\x10\x03\"\x9f\x01\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x18\n" +
 	"\asession\x18\x03 \x01(\tR\asession\x12#\n" +
-	"\ragent_version\x18\x04 \x01(\tR\fagentVersion\"\xb2\x03\n" +
-	"\x05Batch\x12\x1a\n" +
+	"\ragent_version\x18\x04 \x01(\tR\fagentVersion\x12'\n" +
+	"\x0foldest_protocol\x18\x05 \x01(\rR\x0eoldestProtocol\"\xf2\x02\n" +
+	"\x05Frame\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x126\n" +
-	"\x17start_unix_milliseconds\x18\x02 \x01(\x03R\x15startUnixMilliseconds\x122\n" +
-	"\x15end_unix_milliseconds\x18\x03 \x01(\x03R\x13endUnixMilliseconds\x12!\n" +
-	"\fowners_known\x18\x04 \x01(\bR\vownersKnown\x12:\n" +
-	"\breadings\x18\x05 \x03(\v2\x1e.foretide.telemetry.v1.ReadingR\breadings\x124\n" +
-	"\x06usages\x18\x06 \x03(\v2\x1c.foretide.telemetry.v1.UsageR\x06usages\x12\x1a\n" +
-	"\bproblems\x18\a \x03(\tR\bproblems\x12.\n" +
-	"\x04pods\x18\b \x03(\v2\x1a.foretide.telemetry.v1.PodR\x04pods\x12@\n" +
-	"\bworkload\x18\t \x03(\v2$.foretide.telemetry.v1.WorkloadValueR\bworkload\"\xaa\x01\n" +
+	"\x17start_unix_milliseconds\x18\x02 \x01(\x03R\x15startUnixMilliseconds\x12/\n" +
+	"\x13length_milliseconds\x18\x03 \x01(\x04R\x12lengthMilliseconds\x12!\n" +
+	"\fowners_known\x18\x04 \x01(\bR\vownersKnown\x12\x1a\n" +
+	"\bproblems\x18\x05 \x03(\tR\bproblems\x12\x10\n" +
+	"\x03key\x18\x06 \x01(\bR\x03key\x12A\n" +
+	"\n" +
+	"identities\x18\a \x01(\v2!.foretide.telemetry.v1.IdentitiesR\n" +
+	"identities\x128\n" +
+	"\acolumns\x18\b \x01(\v2\x1e.foretide.telemetry.v1.ColumnsR\acolumns\x12\x16\n" +
+	"\x06values\x18\t \x01(\fR\x06values\"\xdf\x01\n" +
+	"\n" +
+	"Identities\x127\n" +
+	"\adevices\x18\x01 \x03(\v2\x1d.foretide.telemetry.v1.DeviceR\adevices\x12.\n" +
+	"\x04uses\x18\x02 \x03(\v2\x1a.foretide.telemetry.v1.UseR\x04uses\x12.\n" +
+	"\x04pods\x18\x03 \x03(\v2\x1a.foretide.telemetry.v1.PodR\x04pods\x128\n" +
+	"\asources\x18\x04 \x03(\v2\x1e.foretide.telemetry.v1.PodNameR\asources\"B\n" +
+	"\aColumns\x127\n" +
+	"\acolumns\x18\x01 \x03(\v2\x1d.foretide.telemetry.v1.ColumnR\acolumns\"\xa9\x01\n" +
+	"\x06Column\x12/\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1b.foretide.telemetry.v1.KindR\x04kind\x12\x16\n" +
+	"\x06metric\x18\x02 \x01(\rR\x06metric\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x16\n" +
+	"\x06digits\x18\x04 \x01(\x11R\x06digits\x12\x14\n" +
+	"\x05shift\x18\x05 \x01(\rR\x05shift\x12\x14\n" +
+	"\x05slots\x18\x06 \x03(\rR\x05slots\"\xaa\x01\n" +
 	"\x06Device\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\x12\x14\n" +
@@ -1086,24 +1380,14 @@ const file_telemetry_proto_rawDesc = "" +
 	"\tplacement\x18\x05 \x01(\rH\x00R\tplacement\x88\x01\x01\x12\x14\n" +
 	"\x05share\x18\x06 \x01(\x01R\x05shareB\f\n" +
 	"\n" +
-	"_placement\"5\n" +
-	"\x05Value\x12\x16\n" +
-	"\x06metric\x18\x01 \x01(\rR\x06metric\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x01R\x05value\"\xb8\x01\n" +
-	"\aReading\x125\n" +
-	"\x06device\x18\x01 \x01(\v2\x1d.foretide.telemetry.v1.DeviceR\x06device\x124\n" +
-	"\x06values\x18\x02 \x03(\v2\x1c.foretide.telemetry.v1.ValueR\x06values\x12@\n" +
-	"\funattributed\x18\x03 \x03(\v2\x1c.foretide.telemetry.v1.ValueR\funattributed\"U\n" +
-	"\x05Owner\x12\x1c\n" +
+	"_placement\"\x96\x01\n" +
+	"\x03Use\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03pod\x18\x02 \x01(\tR\x03pod\x12\x1c\n" +
-	"\tcontainer\x18\x03 \x01(\tR\tcontainer\"\xb4\x01\n" +
-	"\x05Usage\x122\n" +
-	"\x05owner\x18\x01 \x01(\v2\x1c.foretide.telemetry.v1.OwnerR\x05owner\x12\x1f\n" +
-	"\vdevice_uuid\x18\x02 \x01(\tR\n" +
+	"\tcontainer\x18\x03 \x01(\tR\tcontainer\x12\x1f\n" +
+	"\vdevice_uuid\x18\x04 \x01(\tR\n" +
 	"deviceUuid\x12 \n" +
-	"\vattribution\x18\x03 \x01(\tR\vattribution\x124\n" +
-	"\x06values\x18\x04 \x03(\v2\x1c.foretide.telemetry.v1.ValueR\x06values\"\xc0\x01\n" +
+	"\vattribution\x18\x05 \x01(\tR\vattribution\"\xc0\x01\n" +
 	"\x03Pod\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
@@ -1111,23 +1395,41 @@ const file_telemetry_proto_rawDesc = "" +
 	"\x0fcontroller_kind\x18\x04 \x01(\tR\x0econtrollerKind\x12'\n" +
 	"\x0fcontroller_name\x18\x05 \x01(\tR\x0econtrollerName\x12\x19\n" +
 	"\x05ready\x18\x06 \x01(\bH\x00R\x05ready\x88\x01\x01B\b\n" +
-	"\x06_ready\"i\n" +
-	"\rWorkloadValue\x12\x1c\n" +
+	"\x06_ready\"9\n" +
+	"\aPodName\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
-	"\x03pod\x18\x02 \x01(\tR\x03pod\x12\x12\n" +
-	"\x04name\x18\x03 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x04 \x01(\x01R\x05value\"\x8a\x01\n" +
+	"\x03pod\x18\x02 \x01(\tR\x03pod\"\x85\x02\n" +
 	"\x11AggregatorMessage\x12.\n" +
 	"\x03ack\x18\x01 \x01(\v2\x1a.foretide.telemetry.v1.AckH\x00R\x03ack\x12:\n" +
-	"\arefusal\x18\x02 \x01(\v2\x1e.foretide.telemetry.v1.RefusalH\x00R\arefusalB\t\n" +
-	"\amessage\"\x88\x01\n" +
+	"\arefusal\x18\x02 \x01(\v2\x1e.foretide.telemetry.v1.RefusalH\x00R\arefusal\x12:\n" +
+	"\awelcome\x18\x03 \x01(\v2\x1e.foretide.telemetry.v1.WelcomeH\x00R\awelcome\x12=\n" +
+	"\bdeferral\x18\x04 \x01(\v2\x1f.foretide.telemetry.v1.DeferralH\x00R\bdeferralB\t\n" +
+	"\amessage\"\xac\x01\n" +
+	"\aWelcome\x12\x1a\n" +
+	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x14\n" +
+	"\x05store\x18\x02 \x01(\tR\x05store\x12-\n" +
+	"\x12aggregator_version\x18\x03 \x01(\tR\x11aggregatorVersion\x12@\n" +
+	"\x1creport_interval_milliseconds\x18\x04 \x01(\rR\x1areportIntervalMilliseconds\"\x88\x01\n" +
 	"\x03Ack\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12@\n" +
 	"\x1creport_interval_milliseconds\x18\x02 \x01(\rR\x1areportIntervalMilliseconds\x12#\n" +
-	"\rnode_draining\x18\x03 \x01(\bR\fnodeDraining\"=\n" +
+	"\rnode_draining\x18\x03 \x01(\bR\fnodeDraining\"Z\n" +
 	"\aRefusal\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason2h\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1b\n" +
+	"\tneeds_key\x18\x03 \x01(\bR\bneedsKey\"\x8a\x01\n" +
+	"\bDeferral\x12\x1a\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12-\n" +
+	"\x12pause_milliseconds\x18\x03 \x01(\rR\x11pauseMilliseconds\x12\x1b\n" +
+	"\tneeds_key\x18\x04 \x01(\bR\bneedsKey*h\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fKIND_READING\x10\x01\x12\x15\n" +
+	"\x11KIND_UNATTRIBUTED\x10\x02\x12\x0e\n" +
+	"\n" +
+	"KIND_USAGE\x10\x03\x12\x11\n" +
+	"\rKIND_WORKLOAD\x10\x042h\n" +
 	"\tTelemetry\x12[\n" +
 	"\x06Stream\x12#.foretide.telemetry.v1.AgentMessage\x1a(.foretide.telemetry.v1.AggregatorMessage(\x010\x01B8Z6github.com/foretide/foretide/pkg/telemetry/telemetrypbb\x06proto3"
 
@@ -1143,45 +1445,50 @@ func file_telemetry_proto_rawDescGZIP() []byte {
 	return file_telemetry_proto_rawDescData
 }
 
-var file_telemetry_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_telemetry_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_telemetry_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_telemetry_proto_goTypes = []any{
-	(*AgentMessage)(nil),      // 0: foretide.telemetry.v1.AgentMessage
-	(*Hello)(nil),             // 1: foretide.telemetry.v1.Hello
-	(*Batch)(nil),             // 2: foretide.telemetry.v1.Batch
-	(*Device)(nil),            // 3: foretide.telemetry.v1.Device
-	(*MIG)(nil),               // 4: foretide.telemetry.v1.MIG
-	(*Value)(nil),             // 5: foretide.telemetry.v1.Value
-	(*Reading)(nil),           // 6: foretide.telemetry.v1.Reading
-	(*Owner)(nil),             // 7: foretide.telemetry.v1.Owner
-	(*Usage)(nil),             // 8: foretide.telemetry.v1.Usage
-	(*Pod)(nil),               // 9: foretide.telemetry.v1.Pod
-	(*WorkloadValue)(nil),     // 10: foretide.telemetry.v1.WorkloadValue
-	(*AggregatorMessage)(nil), // 11: foretide.telemetry.v1.AggregatorMessage
-	(*Ack)(nil),               // 12: foretide.telemetry.v1.Ack
-	(*Refusal)(nil),           // 13: foretide.telemetry.v1.Refusal
+	(Kind)(0),                 // 0: foretide.telemetry.v1.Kind
+	(*AgentMessage)(nil),      // 1: foretide.telemetry.v1.AgentMessage
+	(*Hello)(nil),             // 2: foretide.telemetry.v1.Hello
+	(*Frame)(nil),             // 3: foretide.telemetry.v1.Frame
+	(*Identities)(nil),        // 4: foretide.telemetry.v1.Identities
+	(*Columns)(nil),           // 5: foretide.telemetry.v1.Columns
+	(*Column)(nil),            // 6: foretide.telemetry.v1.Column
+	(*Device)(nil),            // 7: foretide.telemetry.v1.Device
+	(*MIG)(nil),               // 8: foretide.telemetry.v1.MIG
+	(*Use)(nil),               // 9: foretide.telemetry.v1.Use
+	(*Pod)(nil),               // 10: foretide.telemetry.v1.Pod
+	(*PodName)(nil),           // 11: foretide.telemetry.v1.PodName
+	(*AggregatorMessage)(nil), // 12: foretide.telemetry.v1.AggregatorMessage
+	(*Welcome)(nil),           // 13: foretide.telemetry.v1.Welcome
+	(*Ack)(nil),               // 14: foretide.telemetry.v1.Ack
+	(*Refusal)(nil),           // 15: foretide.telemetry.v1.Refusal
+	(*Deferral)(nil),          // 16: foretide.telemetry.v1.Deferral
 }
 var file_telemetry_proto_depIdxs = []int32{
-	1,  // 0: foretide.telemetry.v1.AgentMessage.hello:type_name -> foretide.telemetry.v1.Hello
-	2,  // 1: foretide.telemetry.v1.AgentMessage.batch:type_name -> foretide.telemetry.v1.Batch
-	6,  // 2: foretide.telemetry.v1.Batch.readings:type_name -> foretide.telemetry.v1.Reading
-	8,  // 3: foretide.telemetry.v1.Batch.usages:type_name -> foretide.telemetry.v1.Usage
-	9,  // 4: foretide.telemetry.v1.Batch.pods:type_name -> foretide.telemetry.v1.Pod
-	10, // 5: foretide.telemetry.v1.Batch.workload:type_name -> foretide.telemetry.v1.WorkloadValue
-	4,  // 6: foretide.telemetry.v1.Device.mig:type_name -> foretide.telemetry.v1.MIG
-	3,  // 7: foretide.telemetry.v1.Reading.device:type_name -> foretide.telemetry.v1.Device
-	5,  // 8: foretide.telemetry.v1.Reading.values:type_name -> foretide.telemetry.v1.Value
-	5,  // 9: foretide.telemetry.v1.Reading.unattributed:type_name -> foretide.telemetry.v1.Value
-	7,  // 10: foretide.telemetry.v1.Usage.owner:type_name -> foretide.telemetry.v1.Owner
-	5,  // 11: foretide.telemetry.v1.Usage.values:type_name -> foretide.telemetry.v1.Value
-	12, // 12: foretide.telemetry.v1.AggregatorMessage.ack:type_name -> foretide.telemetry.v1.Ack
-	13, // 13: foretide.telemetry.v1.AggregatorMessage.refusal:type_name -> foretide.telemetry.v1.Refusal
-	0,  // 14: foretide.telemetry.v1.Telemetry.Stream:input_type -> foretide.telemetry.v1.AgentMessage
-	11, // 15: foretide.telemetry.v1.Telemetry.Stream:output_type -> foretide.telemetry.v1.AggregatorMessage
-	15, // [15:16] is the sub-list for method output_type
-	14, // [14:15] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	2,  // 0: foretide.telemetry.v1.AgentMessage.hello:type_name -> foretide.telemetry.v1.Hello
+	3,  // 1: foretide.telemetry.v1.AgentMessage.frame:type_name -> foretide.telemetry.v1.Frame
+	4,  // 2: foretide.telemetry.v1.Frame.identities:type_name -> foretide.telemetry.v1.Identities
+	5,  // 3: foretide.telemetry.v1.Frame.columns:type_name -> foretide.telemetry.v1.Columns
+	7,  // 4: foretide.telemetry.v1.Identities.devices:type_name -> foretide.telemetry.v1.Device
+	9,  // 5: foretide.telemetry.v1.Identities.uses:type_name -> foretide.telemetry.v1.Use
+	10, // 6: foretide.telemetry.v1.Identities.pods:type_name -> foretide.telemetry.v1.Pod
+	11, // 7: foretide.telemetry.v1.Identities.sources:type_name -> foretide.telemetry.v1.PodName
+	6,  // 8: foretide.telemetry.v1.Columns.columns:type_name -> foretide.telemetry.v1.Column
+	0,  // 9: foretide.telemetry.v1.Column.kind:type_name -> foretide.telemetry.v1.Kind
+	8,  // 10: foretide.telemetry.v1.Device.mig:type_name -> foretide.telemetry.v1.MIG
+	14, // 11: foretide.telemetry.v1.AggregatorMessage.ack:type_name -> foretide.telemetry.v1.Ack
+	15, // 12: foretide.telemetry.v1.AggregatorMessage.refusal:type_name -> foretide.telemetry.v1.Refusal
+	13, // 13: foretide.telemetry.v1.AggregatorMessage.welcome:type_name -> foretide.telemetry.v1.Welcome
+	16, // 14: foretide.telemetry.v1.AggregatorMessage.deferral:type_name -> foretide.telemetry.v1.Deferral
+	1,  // 15: foretide.telemetry.v1.Telemetry.Stream:input_type -> foretide.telemetry.v1.AgentMessage
+	12, // 16: foretide.telemetry.v1.Telemetry.Stream:output_type -> foretide.telemetry.v1.AggregatorMessage
+	16, // [16:17] is the sub-list for method output_type
+	15, // [15:16] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_telemetry_proto_init() }
@@ -1191,26 +1498,29 @@ func file_telemetry_proto_init() {
 	}
 	file_telemetry_proto_msgTypes[0].OneofWrappers = []any{
 		(*AgentMessage_Hello)(nil),
-		(*AgentMessage_Batch)(nil),
+		(*AgentMessage_Frame)(nil),
 	}
-	file_telemetry_proto_msgTypes[4].OneofWrappers = []any{}
+	file_telemetry_proto_msgTypes[7].OneofWrappers = []any{}
 	file_telemetry_proto_msgTypes[9].OneofWrappers = []any{}
 	file_telemetry_proto_msgTypes[11].OneofWrappers = []any{
 		(*AggregatorMessage_Ack)(nil),
 		(*AggregatorMessage_Refusal)(nil),
+		(*AggregatorMessage_Welcome)(nil),
+		(*AggregatorMessage_Deferral)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_telemetry_proto_rawDesc), len(file_telemetry_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   14,
+			NumEnums:      1,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_telemetry_proto_goTypes,
 		DependencyIndexes: file_telemetry_proto_depIdxs,
+		EnumInfos:         file_telemetry_proto_enumTypes,
 		MessageInfos:      file_telemetry_proto_msgTypes,
 	}.Build()
 	File_telemetry_proto = out.File

@@ -26,10 +26,11 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Telemetry carries what agents read to the aggregator.
+// Telemetry carries what agents read to the aggregators.
 type TelemetryClient interface {
-	// Stream: the agent says Hello once, then sends batches; the aggregator answers with acknowledgements and refusals.
-	// Batches not acknowledged before the stream broke are sent again on the next one.
+	// Stream: the agent says Hello once and is answered with a Welcome; then it sends frames, and the aggregator answers each, in
+	// the order they came, with an acknowledgement, a refusal or a deferral. Frames without a final answer when the stream
+	// breaks are sent again on the next one. Messages and fields that one side does not know are ignored by it.
 	Stream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AgentMessage, AggregatorMessage], error)
 }
 
@@ -58,10 +59,11 @@ type Telemetry_StreamClient = grpc.BidiStreamingClient[AgentMessage, AggregatorM
 // All implementations must embed UnimplementedTelemetryServer
 // for forward compatibility.
 //
-// Telemetry carries what agents read to the aggregator.
+// Telemetry carries what agents read to the aggregators.
 type TelemetryServer interface {
-	// Stream: the agent says Hello once, then sends batches; the aggregator answers with acknowledgements and refusals.
-	// Batches not acknowledged before the stream broke are sent again on the next one.
+	// Stream: the agent says Hello once and is answered with a Welcome; then it sends frames, and the aggregator answers each, in
+	// the order they came, with an acknowledgement, a refusal or a deferral. Frames without a final answer when the stream
+	// breaks are sent again on the next one. Messages and fields that one side does not know are ignored by it.
 	Stream(grpc.BidiStreamingServer[AgentMessage, AggregatorMessage]) error
 	mustEmbedUnimplementedTelemetryServer()
 }

@@ -1,0 +1,196 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/foretide/foretide/aggregator/engine"
+	"github.com/foretide/foretide/aggregator/storage"
+)
+
+// Telemetry that a replica missed comes from the agents' spools. The demand of workloads is made here and kept long, so what was
+// missed of it is read from another replica.
+const (
+	// catchUpEvery is how often the last hours are compared: minutes that could not be told here may have been there.
+	catchUpEvery = 5 * time.Minute
+	// catchUpSoon is when that is done after the first time: the minute in which this replica started is old enough by then.
+	catchUpSoon = catchUpDelay + time.Minute
+	// catchUpRetry is how often replicas are looked for, and how soon one that failed is tried again: it may be starting, too.
+	catchUpRetry = 15 * time.Second
+	// catchUpSpan is what is compared each time; the first time, everything is that forecasts use.
+	catchUpSpan, catchUpFirst = 3 * time.Hour, 28 * 24 * time.Hour
+	// catchUpPiece is what is read at once.
+	catchUpPiece = 24 * time.Hour
+	// catchUpDelay keeps the newest minutes out: they may still be written here, up to a minute and a half later.
+	catchUpDelay = 2 * time.Minute
+	// podToken is what a pod's ServiceAccount logs in with.
+	podToken = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+)
+
+// peers is all replicas. This one may be among them, of which there is nothing to be learnt.
+type peers struct {
+	app  *aggregator
+	urls []*url.URL
+	// authorities are the certificate authorities of the replicas (PEM), asked anew each time.
+	authorities func() []byte
+	// known are those found last, by their URLs.
+	known map[string]*peer
+}
+
+// peer is one replica.
+type peer struct {
+	// host is the name its certificate must have.
+	url, host string
+	// filled is up to when everything was compared, due when the next comparison is.
+	filled, due time.Time
+}
+
+// followPeers adds what fills the holes in the demand from the other replicas, where there are any.
+func (a *aggregator) followPeers(authorities func() []byte) error {
+	if a.options.PeersURL == "" {
+		return nil
+	}
+	p := &peers{app: a, authorities: authorities}
+	for _, text := range splitList(a.options.PeersURL) {
+		u, err := url.Parse(text)
+		if err != nil {
+			return fmt.Errorf("--peers.url: %w", err)
+		}
+		p.urls = append(p.urls, u)
+	}
+	a.add("peers", func(ctx context.Context) error {
+		logged := ""
+		for pause := time.Duration(0); wait(ctx, pause); pause = catchUpRetry {
+			text := ""
+			if err := p.catchUp(ctx, time.Now()); err != nil && ctx.Err() == nil {
+				if text = err.Error(); text != logged {
+					a.log.Warn("demand is not compared with all replicas, trying again", "err", err)
+				}
+			}
+			logged = text
+		}
+		return nil
+	})
+	return nil
+}
+
+// splitList takes a comma-separated list apart.
+func splitList(list string) []string {
+	var out []string
+	for text := range strings.SplitSeq(list, ",") {
+		out = append(out, strings.TrimSpace(text))
+	}
+	return out
+}
+
+// catchUp fills what is missing here from every replica whose turn it is.
+func (p *peers) catchUp(ctx context.Context, now time.Time) error {
+	failed := []error{p.find(ctx)}
+	to := now.Add(-catchUpDelay).Truncate(time.Minute)
+	for _, name := range slices.Sorted(maps.Keys(p.known)) {
+		replica := p.known[name]
+		if now.Before(replica.due) {
+			continue
+		}
+		next := catchUpEvery
+		from := replica.filled.Add(-catchUpSpan)
+		if replica.filled.IsZero() {
+			next, from = catchUpSoon, to.Add(-catchUpFirst)
+		}
+		written, err := p.fill(ctx, replica, from, to)
+		if written > 0 {
+			p.app.log.Info("demand that was missed here is read from a replica", "replica", replica.url, "values", written)
+		}
+		if err != nil {
+			failed = append(failed, fmt.Errorf("replica %s: %w", replica.url, err))
+			continue // due still
+		}
+		replica.filled, replica.due = to, now.Add(next)
+	}
+	return errors.Join(failed...)
+}
+
+// find looks up the replicas. Where that fails those known stay.
+func (p *peers) find(ctx context.Context) error {
+	found := map[string]*peer{}
+	for _, u := range p.urls {
+		addresses, err := net.DefaultResolver.LookupHost(ctx, u.Hostname())
+		if err != nil {
+			return fmt.Errorf("replicas behind %s: %w", u.Host, err)
+		}
+		for _, address := range addresses {
+			at := *u
+			at.Host = strings.TrimSuffix(net.JoinHostPort(address, u.Port()), ":") // the scheme's own port needs no saying
+			r := p.known[at.String()]
+			if r == nil {
+				r = &peer{url: at.String(), host: u.Hostname()}
+			}
+			found[r.url] = r
+		}
+	}
+	p.known = found
+	return nil
+}
+
+// fill reads the time from one moment to another of one replica. It returns how many values were missing here.
+func (p *peers) fill(ctx context.Context, replica *peer, from, to time.Time) (written int, err error) {
+	access, err := p.access(replica.host)
+	if err != nil {
+		return 0, err
+	}
+	client, err := engine.New(engine.Options{URL: replica.url, Access: access})
+	if err != nil {
+		return 0, err
+	}
+	for ; from.Before(to); from = from.Add(catchUpPiece) {
+		end := from.Add(catchUpPiece)
+		if end.After(to) {
+			end = to
+		}
+		for _, kind := range []struct {
+			read  func(ctx context.Context, from, to time.Time) (map[engine.Workload][]engine.Point, error)
+			write func(ctx context.Context, w storage.Workload, points []storage.Point) (int, error)
+		}{{client.WorkloadPods, p.app.store.AppendPodsHistory}, {client.WorkloadHistory, p.app.store.AppendDemandHistory}} {
+			history, err := kind.read(ctx, from, end)
+			if err != nil {
+				return written, err
+			}
+			for w, points := range history {
+				n, err := kind.write(ctx, storage.Workload(w), toStored(points))
+				written += n
+				if err != nil {
+					return written, err
+				}
+			}
+		}
+	}
+	return written, nil
+}
+
+func toStored(points []engine.Point) []storage.Point {
+	out := make([]storage.Point, len(points))
+	for i, p := range points {
+		out[i] = storage.Point(p)
+	}
+	return out
+}
+
+// access is that of the user's file, or of the pod.
+func (p *peers) access(host string) (engine.Access, error) {
+	if file := p.app.options.PeersHTTPFile; file != "" {
+		return engine.LoadAccess(file)
+	}
+	token := podToken
+	if _, err := os.Stat(token); err != nil {
+		token = ""
+	}
+	return engine.PeerAccess(token, string(p.authorities()), host)
+}

@@ -1,0 +1,55 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+)
+
+// progress shows how far an import is: a bar on a terminal, elsewhere a line for every tenth.
+type progress struct {
+	out         io.Writer
+	terminal    bool
+	total, done time.Duration
+	told        int // tenths
+}
+
+// barWidth is how many characters the bar has.
+const barWidth = 30
+
+func newProgress(out io.Writer, gaps []span) *progress {
+	p := &progress{out: out}
+	for _, g := range gaps {
+		p.total += g.To.Sub(g.From)
+	}
+	if file, ok := out.(*os.File); ok {
+		info, err := file.Stat()
+		p.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0
+	}
+	return p
+}
+
+// add says that so much more of the time is done, and what there is in all.
+func (p *progress) add(more time.Duration, workloads, minutes int) {
+	p.done += more
+	share := float64(p.done) / float64(p.total)
+	text := fmt.Sprintf("%3.0f %%  %.1f of %.1f days, %d workloads, %d minutes", 100*share, p.done.Hours()/24, p.total.Hours()/24, workloads, minutes)
+	if p.terminal {
+		full := int(share * barWidth)
+		fmt.Fprintf(p.out, "\r[%s%s] %s\x1b[K", strings.Repeat("#", full), strings.Repeat(".", barWidth-full), text)
+		return
+	}
+	if tenths := int(10 * share); tenths > p.told {
+		p.told = tenths
+		fmt.Fprintln(p.out, text)
+	}
+}
+
+// end leaves the bar's line.
+func (p *progress) end() {
+	if p.terminal && p.done > 0 {
+		fmt.Fprintln(p.out)
+	}
+}
