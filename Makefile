@@ -15,8 +15,9 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 AGENT_LDFLAGS := $(LDFLAGS) -extldflags=-Wl,-z,lazy
 PACKAGES_CLUSTER := etcd-server containerd runc containernetworking-plugins nftables iproute2 buildah ca-certificates tzdata netbase
 PACKAGES_GENERATE := protobuf-compiler
+PACKAGES_ENGINES := prometheus victoria-metrics
 FAKENVML := test/fakenvml/build/libnvidia-ml.so.1
-UNIT := ./agent/... ./aggregator/... ./pkg/... ./hack/docgen/... ./test/load/... ./test/replay/...
+UNIT := ./agent/... ./aggregator/... ./pkg/... ./hack/docgen/... ./test/load/... ./test/replay/... ./test/swarm/...
 SCRIPTED := ./test/fakenvml/... ./test/fakedcgm/... ./hack/gpu-check/...
 
 .PHONY: help
@@ -40,7 +41,7 @@ $(FAKENVML): $(wildcard test/fakenvml/lib/*) test/fakenvml/build.sh
 fakenvml: $(FAKENVML) ## Build the scenario library that stands where NVIDIA's NVML would be
 
 .PHONY: test
-test: unit scripted-test integration cluster-test e2e ## Everything: unit tests, API server tests, the walkthrough and the conformance suite on a real cluster
+test: unit scripted-test engines-test replicas-test chaos-test integration cluster-test e2e ## Everything: unit tests, other engines, replicas, faults, API server tests, the walkthrough and the conformance suite on a real cluster
 
 .PHONY: unit
 unit: ## Fast tests, with the race detector
@@ -49,6 +50,23 @@ unit: ## Fast tests, with the race detector
 .PHONY: scripted-test
 scripted-test: ## Tests of the scripted libraries, and of gpu-check on them
 	go test -race $(SCRIPTED)
+
+.PHONY: engines-test
+engines-test: deps-engines ## Against a real Prometheus and a real VictoriaMetrics: remote write, reading back, import, promtool
+	go test -count=1 -race -tags engines ./test/engines
+	go test -count=1 -tags engines ./aggregator/query
+
+.PHONY: replicas-test
+replicas-test: bin/aggregator deps-engines ## Two replicas of which one is away for a while, and three shards with one engine, as processes
+	go test -count=1 -v -timeout 20m -tags replicas ./test/replicas
+
+.PHONY: chaos-test
+chaos-test: build fakenvml ## A short make chaos
+	go test -count=1 -timeout 20m -tags chaos ./test/chaos
+
+.PHONY: chaos
+chaos: build fakenvml ## Agent and aggregator killed 100 times, a partition, a full and a slow disk, clocks set: nothing acknowledged may be lost
+	go test -count=1 -v -timeout 90m -tags chaos ./test/chaos -kills 100 -partition 10m -trouble 1m
 
 .PHONY: integration
 integration: deps-cluster $(K8S_BIN)/kube-apiserver ## Tests against a real kube-apiserver and etcd
@@ -103,13 +121,21 @@ images: deps-cluster build ## Build both images into dist/ without a daemon
 	hack/images/build.sh Dockerfile.aggregator localhost/foretide/aggregator:dev . dist/aggregator.tar
 
 .PHONY: bench
-bench: bench-agent bench-reaction ## All figures, BENCH lines last
+bench: bench-agent bench-ingest bench-swarm bench-reaction ## All figures, BENCH lines last
 
 .PHONY: bench-agent
 bench-agent: bin/agent fakenvml ## What the agent costs with 8 GPUs shared by 64 pods or in 56 parts, how quick and how right it is
 	go test -count=1 -v -timeout 30m -tags bench -run TestMemoryStaysFlat ./agent/app | tee /dev/stderr | grep 'BENCH' > bin/soak.txt
 	go run ./test/bench/footprint
 	@cat bin/soak.txt
+
+.PHONY: bench-ingest
+bench-ingest: bin/aggregator ## What a sample costs the aggregator, against Prometheus' own receiver; how soon it is seen; how long a restart takes
+	go run ./test/bench/ingest
+
+.PHONY: bench-swarm
+bench-swarm: bin/aggregator ## 10,000 agents with 8 GPUs each on one aggregator
+	go run ./test/bench/swarm
 
 .PHONY: gpu-check
 gpu-check: ## On a machine with an NVIDIA GPU: what the agent reads of it, and attribution against known load; kept in test/gpu
@@ -161,11 +187,13 @@ define install
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends --no-remove $$missing >/dev/null; fi
 endef
 
-.PHONY: deps-cluster deps-generate
+.PHONY: deps-cluster deps-generate deps-engines
 deps-cluster:
 	$(call install,$(PACKAGES_CLUSTER))
 deps-generate:
 	$(call install,$(PACKAGES_GENERATE))
+deps-engines:
+	$(call install,$(PACKAGES_ENGINES))
 
 .PHONY: clean
 clean: ## Remove what was built here (not the cached Kubernetes binaries)
