@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -11,11 +12,18 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/fileutil"
 	"github.com/prometheus/prometheus/tsdb/wlog"
 )
 
-// openAgainAfter is how long an opening waits for room on a full disk before it tries again.
-const openAgainAfter = time.Second
+const (
+	// openAgainAfter is how long an opening waits for room on a full disk before it tries again.
+	openAgainAfter = time.Second
+	// A log longer than longLog takes every core for many seconds to read. It is left alone for firstSeconds after the start: those
+	// belong to the agents, which all come back at once, and to the decisions that wait for them.
+	longLog      = 256 << 20
+	firstSeconds = 5 * time.Second
+)
 
 // tier is a TSDB through its life:
 //
@@ -70,6 +78,9 @@ func (t *tier) open() error {
 // openInBackground opens the TSDB as soon as there is room for what that takes. Any other error is for good.
 func (t *tier) openInBackground() {
 	t.work.Go(func() {
+		if size, err := fileutil.DirSize(filepath.Join(t.dir, "wal")); err == nil && size > longLog && !t.pause(firstSeconds) {
+			return
+		}
 		for told := false; t.waitForRoom(); told = true {
 			err := t.open()
 			if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
@@ -81,7 +92,7 @@ func (t *tier) openInBackground() {
 			if !told {
 				t.logger.Error("no room on the file system to open a tier: trying again every second", "tier", t.name, "err", err)
 			}
-			if !t.pause() {
+			if !t.pause(openAgainAfter) {
 				return
 			}
 		}
@@ -101,7 +112,7 @@ func (t *tier) reopen(broken *database) {
 	t.logger.Error("a write to the log has failed: the tier takes nothing until there is room to open it anew", "tier", t.name)
 	t.work.Go(func() {
 		// Not at once, in case it fails again and again for another reason.
-		if !t.pause() || !t.waitForRoom() || !t.set(nil, fmt.Errorf("%s %w", t.name, ErrOpening)) {
+		if !t.pause(openAgainAfter) || !t.waitForRoom() || !t.set(nil, fmt.Errorf("%s %w", t.name, ErrOpening)) {
 			return
 		}
 		if err := broken.close(); err != nil {
@@ -122,18 +133,18 @@ func (t *tier) waitForRoom() bool {
 		if first {
 			t.logger.Error("a tier waits for room on the file system to be opened", "tier", t.name, "err", err)
 		}
-		if !t.pause() {
+		if !t.pause(openAgainAfter) {
 			return false
 		}
 	}
 }
 
 // pause returns false when the tier is to be closed.
-func (t *tier) pause() bool {
+func (t *tier) pause(d time.Duration) bool {
 	select {
 	case <-t.stop:
 		return false
-	case <-time.After(openAgainAfter):
+	case <-time.After(d):
 		return true
 	}
 }
