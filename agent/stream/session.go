@@ -162,6 +162,7 @@ func (s *session) deferred(d *telemetrypb.Deferral) error {
 	if pause == 0 && !d.GetNeedsKey() { // what only could not be read may come again at once
 		pause = defaultPause
 	}
+	s.ask(d.GetReportIntervalMilliseconds(), nil)
 	// Never before the pause is over, and not all agents at once.
 	s.receiver.Defer(d.GetSequence(), pause+rand.N(pause/2+1))
 	s.link.deferrals.say(time.Now(), "the aggregator cannot take a batch now; it is kept and sent again", "address", s.link.replica.address,

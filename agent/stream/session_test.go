@@ -103,6 +103,7 @@ func TestDeferredBatchIsKeptForItsPause(t *testing.T) {
 				answer = deferral(m.GetFrame().GetSequence(), 0, true)
 			case 3:
 				answer = deferral(m.GetFrame().GetSequence(), 24*time.Hour, false)
+				answer.GetDeferral().ReportIntervalMilliseconds = 7000
 			}
 			if err := stream.Send(answer); err != nil {
 				return err
@@ -122,6 +123,9 @@ func TestDeferredBatchIsKeptForItsPause(t *testing.T) {
 		if got := box.pauses[i]; got < shortest || got > shortest*3/2 {
 			t.Errorf("pause %d is %v; want %v to half more", i, got, shortest)
 		}
+	}
+	if len(a.pace) == 0 || <-a.pace != 7*time.Second {
+		t.Error("the report interval that a deferral names is not heeded")
 	}
 	if got := a.log.String(); strings.Count(got, "the disk is full") != 1 {
 		t.Errorf("want one line for the four:\n%s", got)

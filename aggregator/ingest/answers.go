@@ -66,7 +66,7 @@ func (s *Server) answerTo(sequence uint64, node string, err error) *telemetrypb.
 		class, reason := refused.Refusal()
 		return s.refuse(sequence, class, reason, false)
 	}
-	return deferred(sequence, err.Error(), false)
+	return s.deferred(sequence, err.Error(), false)
 }
 
 func (s *Server) refuse(sequence uint64, class, reason string, needsKey bool) *telemetrypb.AggregatorMessage {
@@ -76,8 +76,9 @@ func (s *Server) refuse(sequence uint64, class, reason string, needsKey bool) *t
 	}}}
 }
 
-func deferred(sequence uint64, reason string, needsKey bool) *telemetrypb.AggregatorMessage {
-	d := &telemetrypb.Deferral{Sequence: sequence, Reason: reason, NeedsKey: needsKey}
+// deferred says how often to report, too: while nothing can be stored there is no other answer.
+func (s *Server) deferred(sequence uint64, reason string, needsKey bool) *telemetrypb.AggregatorMessage {
+	d := &telemetrypb.Deferral{Sequence: sequence, Reason: reason, NeedsKey: needsKey, ReportIntervalMilliseconds: uint32(s.pace.Interval().Milliseconds())}
 	if !needsKey {
 		d.PauseMilliseconds = uint32(deferFor.Milliseconds())
 	}

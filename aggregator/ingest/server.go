@@ -5,7 +5,7 @@
 //
 // An acknowledgement is sent after the store returned, never before. A frame that can never be taken is refused with the
 // reason; one that cannot be stored now is deferred, and the agent sends it again. The stream goes on in either case, so that
-// the live view goes on. Each acknowledgement says how often to report: the load decides.
+// the live view goes on. Each acknowledgement and deferral says how often to report: the load decides.
 package ingest
 
 import (

@@ -215,7 +215,8 @@ func exchange(t *testing.T, s stream, b *telemetrypb.Frame) string {
 		return fmt.Sprintf("refusal %d: %s", r.GetSequence(), r.GetReason())
 	}
 	if d := answer.GetDeferral(); d != nil {
-		return fmt.Sprintf("deferral %d for %d ms, key %v: %s", d.GetSequence(), d.GetPauseMilliseconds(), d.GetNeedsKey(), d.GetReason())
+		return fmt.Sprintf("deferral %d for %d ms, report every %d ms, key %v: %s",
+			d.GetSequence(), d.GetPauseMilliseconds(), d.GetReportIntervalMilliseconds(), d.GetNeedsKey(), d.GetReason())
 	}
 	return fmt.Sprintf("ack %d, report every %d ms", answer.GetAck().GetSequence(), answer.GetAck().GetReportIntervalMilliseconds())
 }
@@ -302,7 +303,7 @@ func TestWrongBatchIsRefusedAndTheStreamGoesOn(t *testing.T) {
 		{"a long name", change(10, func(b *telemetry.Batch) { b.Usages[0].Owner.Pod = strings.Repeat("é", 127) }), "uses[0].pod"},
 		{"refused by the store", batch(99, start), "refusal 99: an hour too old"},
 		{"cut off", cut, "refusal 12: values"},
-		{"one that builds on that", later, "deferral 13 for 0 ms, key true: frame 13 builds on one that could not be read"},
+		{"one that builds on that", later, "deferral 13 for 0 ms, report every 1500 ms, key true: frame 13 builds on one that could not be read"},
 		{"a good one after all that", batch(11, start.Add(5*time.Minute)), "ack 11"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -330,7 +331,7 @@ func TestWhatCannotBeStoredNowIsDeferredAndTheStreamGoesOn(t *testing.T) {
 		return nil
 	}
 	s := f.welcomed(t, "of-any", "node-b")
-	if got, want := exchange(t, s, batch(1, start)), "deferral 1 for 5000 ms, key false: no space left on device"; got != want {
+	if got, want := exchange(t, s, batch(1, start)), "deferral 1 for 5000 ms, report every 1500 ms, key false: no space left on device"; got != want {
 		t.Errorf("answer %q, want %q", got, want)
 	}
 	full = false

@@ -158,7 +158,7 @@ func (r *reader) take(ctx context.Context, in *telemetrypb.Frame) (answer, error
 	if err != nil {
 		var lost *telemetry.NeedsKeyError
 		if errors.As(err, &lost) {
-			return answer{sequence: sequence, now: deferred(sequence, err.Error(), true)}, nil
+			return answer{sequence: sequence, now: s.deferred(sequence, err.Error(), true)}, nil
 		}
 		return answer{sequence: sequence, now: s.refuse(sequence, classInvalid, err.Error(), r.decoder.Lost())}, nil
 	}

@@ -41,7 +41,7 @@ type writers struct {
 	done   sync.WaitGroup
 
 	mu      sync.Mutex
-	trouble string // what was logged last of why frames cannot be stored
+	trouble bool // it was logged that frames cannot be stored
 }
 
 func startWriters(store appender, p *pace, m *metrics, log *slog.Logger) *writers {
@@ -137,11 +137,11 @@ func (w *writers) report(frames []telemetry.Frame, errs []error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
-	case failure != nil && failure.Error() != w.trouble:
-		w.trouble = failure.Error()
+	case failure != nil && !w.trouble:
+		w.trouble = true
 		w.log.Warn("frames cannot be stored now; agents keep them and send them again", "err", failure)
-	case failure == nil && stored > 0 && w.trouble != "":
-		w.trouble = ""
+	case failure == nil && stored > 0 && w.trouble:
+		w.trouble = false
 		w.log.Info("frames are stored again")
 	}
 }

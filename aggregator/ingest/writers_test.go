@@ -3,7 +3,9 @@ package ingest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -54,4 +56,34 @@ func TestFramesOfManyValuesWaitWithTheirStreamsWhenTheStoreIsSlow(t *testing.T) 
 			}
 		}
 	})
+}
+
+func TestThatFramesCannotBeStoredIsSaidOnceHoweverTheReasonIsWorded(t *testing.T) {
+	free := 100
+	r := &room{fail: func(telemetry.Frame) error {
+		if free--; free < 0 {
+			return nil
+		}
+		return fmt.Errorf("%d MiB are free", free)
+	}}
+	m, err := newMetrics(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	w := startWriters(r, newPace(PaceOptions{}.withDefaults(), start), m, slog.New(slog.NewTextHandler(&log, nil)))
+	failed := 0
+	for range 110 {
+		stored, err := w.put(t.Context(), 0, telemetry.Frame{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if <-stored != nil {
+			failed++
+		}
+	}
+	w.stop()
+	if got := log.String(); failed != 100 || strings.Count(got, "level=WARN") != 1 || strings.Count(got, "level=INFO") != 1 || !strings.Contains(got, "99 MiB are free") {
+		t.Errorf("%d failed; want one line that it began and one that it is over:\n%s", failed, got)
+	}
 }

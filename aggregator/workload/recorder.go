@@ -90,13 +90,14 @@ type Recorder struct {
 	opts    RecorderOptions
 	results *prometheus.CounterVec
 
-	mu sync.Mutex
 	// looked is the end of the slice whose pods were looked at last, and before what was seen; nil when nothing was.
 	looked time.Time
 	before map[ID][]Pod
 	// minutes are those not yet written, oldest first.
 	minutes []*minute
-	latest  map[ID]Demand
+
+	mu     sync.Mutex
+	latest map[ID]Demand
 }
 
 // NewRecorder prepares a Recorder; Start runs it.
@@ -137,19 +138,24 @@ func (r *Recorder) Start(ctx context.Context) error {
 }
 
 // Record does what is due: looks at the pods once in each slice, adds up what has arrived since, and writes the minutes that
-// wait for nothing more.
+// wait for nothing more. It must be called by one goroutine.
 func (r *Recorder) Record(ctx context.Context, now time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if end := now.Add(-lookAfter).Truncate(slice); !end.Equal(r.looked) {
 		r.look(end, now)
 	}
+	r.add(now)
+	r.write(ctx)
+}
+
+// add adds up what has arrived.
+func (r *Recorder) add(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, m := range r.minutes {
 		for id, d := range m.demands {
 			r.settle(id, d, m.end, now)
 		}
 	}
-	r.write(ctx)
 	for id, demand := range r.latest {
 		if now.Sub(demand.At) > freshDemand {
 			delete(r.latest, id)

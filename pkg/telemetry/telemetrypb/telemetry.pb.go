@@ -1258,9 +1258,11 @@ type Deferral struct {
 	Reason            string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	PauseMilliseconds uint32                 `protobuf:"varint,3,opt,name=pause_milliseconds,json=pauseMilliseconds,proto3" json:"pause_milliseconds,omitempty"`
 	// needs_key: the frame could not be read because of one before it; the next must have key.
-	NeedsKey      bool `protobuf:"varint,4,opt,name=needs_key,json=needsKey,proto3" json:"needs_key,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	NeedsKey bool `protobuf:"varint,4,opt,name=needs_key,json=needsKey,proto3" json:"needs_key,omitempty"`
+	// How often the agent shall report; absent says nothing of it.
+	ReportIntervalMilliseconds uint32 `protobuf:"varint,5,opt,name=report_interval_milliseconds,json=reportIntervalMilliseconds,proto3" json:"report_interval_milliseconds,omitempty"`
+	unknownFields              protoimpl.UnknownFields
+	sizeCache                  protoimpl.SizeCache
 }
 
 func (x *Deferral) Reset() {
@@ -1319,6 +1321,13 @@ func (x *Deferral) GetNeedsKey() bool {
 		return x.NeedsKey
 	}
 	return false
+}
+
+func (x *Deferral) GetReportIntervalMilliseconds() uint32 {
+	if x != nil {
+		return x.ReportIntervalMilliseconds
+	}
+	return 0
 }
 
 var File_telemetry_proto protoreflect.FileDescriptor
@@ -1417,12 +1426,13 @@ const file_telemetry_proto_rawDesc = "" +
 	"\aRefusal\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1b\n" +
-	"\tneeds_key\x18\x03 \x01(\bR\bneedsKey\"\x8a\x01\n" +
+	"\tneeds_key\x18\x03 \x01(\bR\bneedsKey\"\xcc\x01\n" +
 	"\bDeferral\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12-\n" +
 	"\x12pause_milliseconds\x18\x03 \x01(\rR\x11pauseMilliseconds\x12\x1b\n" +
-	"\tneeds_key\x18\x04 \x01(\bR\bneedsKey*h\n" +
+	"\tneeds_key\x18\x04 \x01(\bR\bneedsKey\x12@\n" +
+	"\x1creport_interval_milliseconds\x18\x05 \x01(\rR\x1areportIntervalMilliseconds*h\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fKIND_READING\x10\x01\x12\x15\n" +
