@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -56,6 +57,8 @@ type Options struct {
 	Workload func(now time.Time) []telemetry.WorkloadValue
 	// Observe is told how long each tick took.
 	Observe func(time.Duration)
+	// Random draws from [0, 1); nil is math/rand's.
+	Random func() float64
 }
 
 // Status is where the sampler stands.
@@ -82,8 +85,10 @@ type Sampler struct {
 	epoch    time.Time // of the clock that only goes on
 	timeline timeline
 	open     *window // nil between two windows
-	closed   time.Duration
-	log      *problemlog.Log
+	// wanted is the report interval the open window was looked at with last; first, when it is not 0, ends this window earlier.
+	wanted, first time.Duration
+	closed        time.Duration
+	log           *problemlog.Log
 
 	holdings    []telemetry.Holding
 	holdingsAge time.Duration // when they were told
@@ -100,6 +105,9 @@ func New(o Options) *Sampler {
 	}
 	if o.Workload == nil {
 		o.Workload = func(time.Time) []telemetry.WorkloadValue { return nil }
+	}
+	if o.Random == nil {
+		o.Random = rand.Float64
 	}
 	s := &Sampler{o: o, log: problemlog.New(o.Logger), ledger: newLedger()}
 	s.SetReportInterval(o.Interval)
@@ -230,9 +238,23 @@ func (s *Sampler) fold(at instant, seen Attributed, holdings []telemetry.Holding
 	}
 	s.open.add(at, seen, problems)
 	// Half an interval early is closer than half an interval late.
-	if at.elapsed-s.open.opened >= s.ReportInterval()-s.o.Interval/2 {
+	if at.elapsed-s.open.opened >= s.length()-s.o.Interval/2 {
 		s.close()
 	}
+}
+
+// length is how long the open window shall be. The first after a longer interval was asked for ends anywhere within it: agents that
+// are told so at the same moment shall not report at the same moments ever after.
+func (s *Sampler) length() time.Duration {
+	wanted := s.ReportInterval()
+	if wanted > s.wanted && s.wanted > 0 {
+		s.first = max(s.o.Interval, time.Duration(s.o.Random()*float64(wanted)))
+	}
+	s.wanted = wanted
+	if s.first > 0 {
+		return min(s.first, wanted)
+	}
+	return wanted
 }
 
 // gap reports whether so much time passed that a sample does not speak for all of it.
@@ -244,7 +266,7 @@ func (s *Sampler) close() {
 	if w == nil {
 		return
 	}
-	s.open, s.closed = nil, w.newest.elapsed
+	s.open, s.closed, s.first = nil, w.newest.elapsed, 0
 	b := telemetry.Batch{Node: s.o.Node, OwnersKnown: w.holdings != nil, Readings: w.readings(), Usages: w.usages(),
 		Workload: s.o.Workload(w.newest.wall), Problems: w.allProblems()}
 	b.Pods = s.o.Pods(b.Usages)

@@ -23,6 +23,7 @@ var (
 
 // node is what the sampler sees and says; the test changes the former between two ticks.
 type node struct {
+	random   float64
 	t        *testing.T
 	s        *Sampler
 	now      time.Time
@@ -82,8 +83,8 @@ func held(owners ...telemetry.Owner) []telemetry.Holding {
 }
 
 func newNode(t *testing.T) *node {
-	n := &node{t: t, now: noon}
-	n.s = New(Options{Node: "node-1", Interval: time.Second, Devices: n, Holdings: n, Attribute: attribute, Sink: n,
+	n := &node{t: t, now: noon, random: 1}
+	n.s = New(Options{Node: "node-1", Interval: time.Second, Random: func() float64 { return n.random }, Devices: n, Holdings: n, Attribute: attribute, Sink: n,
 		Logger: slog.New(slog.NewTextHandler(&n.log, nil))})
 	return n
 }
@@ -139,6 +140,24 @@ func TestLongerWindowHoldsMeanMaxAndLast(t *testing.T) {
 	want := telemetry.Values{telemetry.UtilizationMean: 0.625, telemetry.UtilizationMax: 1, telemetry.MemoryUsed: 750}
 	if d := cmp.Diff(want, got[0].Readings[0].Values); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
+func TestAgentsToldAtTheSameMomentDoNotReportAtTheSameMomentsAfter(t *testing.T) {
+	for random, want := range map[float64][]int{0: {1, 11, 21}, 0.3: {3, 13, 23}, 0.99: {10, 20, 30}} {
+		n := newNode(t)
+		n.random = random
+		n.tick(time.Second, 1)
+		n.s.SetReportInterval(10 * time.Second)
+		var got []int
+		for second := range 30 {
+			if len(n.tick(time.Second, 1)) > 0 {
+				got = append(got, second+1)
+			}
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("drawn %v: seconds with a batch (-want +got)\n%s", random, d)
+		}
 	}
 }
 

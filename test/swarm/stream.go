@@ -81,13 +81,18 @@ func (a *agent) down() {
 }
 
 // pace sets the report interval. A shorter one than before ends a window that is longer already with the next look at the GPUs, which
-// the shipped agent takes each second.
+// the shipped agent takes each second; the first after a longer one was asked for ends anywhere within it, as the shipped agent's does.
 func (a *agent) pace(milliseconds uint32) {
-	if milliseconds == 0 {
+	if milliseconds == 0 || a.timer == nil {
 		return
 	}
 	before := a.interval
 	a.interval = time.Duration(milliseconds) * time.Millisecond
+	if a.interval > before {
+		a.due = time.Now().Add(time.Duration(a.random.Float64() * float64(a.interval)))
+		a.timer.Reset(time.Until(a.due))
+		return
+	}
 	if next := a.last.Add(a.interval); a.interval < before && next.Before(a.due) {
 		if now := time.Now(); next.Before(now) {
 			next = now.Add(time.Duration(a.random.Float64() * float64(time.Second)))
@@ -131,6 +136,7 @@ func (a *agent) answered(message *telemetrypb.AggregatorMessage) error {
 		}
 		a.waiting[i].sent = time.Time{}
 		a.inFlight--
+		a.pace(m.Deferral.GetReportIntervalMilliseconds())
 		a.paused = now.Add(time.Duration(m.Deferral.GetPauseMilliseconds()) * time.Millisecond)
 		a.swarm.Deferred.Add(1)
 		a.swarm.complain(m.Deferral.GetReason())
