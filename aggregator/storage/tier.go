@@ -19,10 +19,10 @@ import (
 const (
 	// openAgainAfter is how long an opening waits for room on a full disk before it tries again.
 	openAgainAfter = time.Second
-	// A log longer than longLog takes every core for many seconds to read. It is left alone for firstSeconds after the start: those
+	// A log longer than longLog takes every core for many seconds to read. It is left alone for firstMoments after the start: those
 	// belong to the agents, which all come back at once, and to the decisions that wait for them.
 	longLog      = 256 << 20
-	firstSeconds = 5 * time.Second
+	firstMoments = 5 * time.Second
 )
 
 // tier is a TSDB through its life:
@@ -78,7 +78,7 @@ func (t *tier) open() error {
 // openInBackground opens the TSDB as soon as there is room for what that takes. Any other error is for good.
 func (t *tier) openInBackground() {
 	t.work.Go(func() {
-		if size, err := fileutil.DirSize(filepath.Join(t.dir, "wal")); err == nil && size > longLog && !t.pause(firstSeconds) {
+		if size, err := fileutil.DirSize(filepath.Join(t.dir, "wal")); err == nil && size > longLog && !t.pause(firstMoments) {
 			return
 		}
 		for told := false; t.waitForRoom(); told = true {
