@@ -41,7 +41,7 @@ $(FAKENVML): $(wildcard test/fakenvml/lib/*) test/fakenvml/build.sh
 fakenvml: $(FAKENVML) ## Build the scenario library that stands where NVIDIA's NVML would be
 
 .PHONY: test
-test: unit scripted-test engines-test replicas-test chaos-test integration cluster-test e2e ## Everything: unit tests, other engines, replicas, faults, API server tests, the walkthrough and the conformance suite on a real cluster
+test: unit scripted-test engines-test chaos-test integration cluster-test e2e ## Everything but the long ones: unit tests, other engines, faults, API server tests, the walkthrough and the conformance suite on a real cluster
 
 .PHONY: unit
 unit: ## Fast tests, with the race detector

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/foretide/foretide/aggregator/controller"
+	"github.com/foretide/foretide/aggregator/engine"
 	"github.com/foretide/foretide/aggregator/identity"
 	"github.com/foretide/foretide/aggregator/workload"
 	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
@@ -88,11 +89,23 @@ func (a *aggregator) observe(ctx context.Context, evaluator *controller.Evaluato
 	}
 }
 
+// podsSeen are those that agents report: here, or to all shards.
+func (a *aggregator) podsSeen(now time.Time) []engine.Pod {
+	if a.shared != nil {
+		return a.shared.loads.Pods(now)
+	}
+	var out []engine.Pod
+	for _, p := range a.view.Pods(now) {
+		out = append(out, engine.Pod{Namespace: p.Namespace, Name: p.Name, Node: p.Node, GPUs: p.GPUs})
+	}
+	return out
+}
+
 // seen is a policy's scale target as far as agents report its pods.
 func (a *aggregator) seen(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) workload.Target {
 	ref := policy.Spec.ScaleTargetRef
 	target := workload.Target{ID: workload.ID{Namespace: policy.Namespace, Kind: ref.Kind, Name: ref.Name}}
-	for _, p := range a.view.Pods(now) {
+	for _, p := range a.podsSeen(now) {
 		if p.Namespace == policy.Namespace && strings.HasPrefix(p.Name, ref.Name+"-") {
 			target.Pods = append(target.Pods, workload.Pod{Name: p.Name, Node: p.Node, State: workload.Ready, GPUs: float64(p.GPUs)})
 		}

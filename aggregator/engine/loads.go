@@ -177,6 +177,26 @@ func (l *Loads) Load(namespace, name, node string, since, now time.Time) (Load, 
 	return p.load(begin, oldest)
 }
 
+// Pod is one pod that holds GPUs on a node.
+type Pod struct {
+	Namespace, Name, Node string
+	GPUs                  int
+}
+
+// Pods lists the pods whose load is known, in no order.
+func (l *Loads) Pods(now time.Time) []Pod {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var out []Pod
+	oldest := now.Add(-l.o.StaleAfter).UnixMilli()
+	for key, p := range l.pods {
+		if load, ok := p.load(p.newest-l.o.Window.Milliseconds(), oldest); ok {
+			out = append(out, Pod{key.namespace, key.name, key.node, load.GPUs})
+		}
+	}
+	return out
+}
+
 // Trouble says what is known to be wrong with the telemetry of a node, "" when nothing is.
 func (l *Loads) Trouble(node string, now time.Time) string {
 	l.mu.RLock()
