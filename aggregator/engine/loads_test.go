@@ -71,7 +71,14 @@ func TestLoadIsTheSumOverDevicesOfTheWindowsMean(t *testing.T) {
 	w := newWorld(t)
 	busy(t, w, "main", "GPU-0", append(every(0, 10, 0), every(10, 20, 0.8)...)...)
 	busy(t, w, "main", "GPU-1", every(0, 20, 0.5)...)
-	expectLoad(t, loadsAt(t, w, 20), 0, 20, Load{2, 1.3, true})
+	l := loadsAt(t, w, 20)
+	expectLoad(t, l, 0, 20, Load{2, 1.3, true})
+	if got := l.Pods(at(20)); len(got) != 1 || got[0] != (Pod{"default", "p", "a", 2}) {
+		t.Errorf("pods %v, want p on a with two devices", got)
+	}
+	if got := l.Pods(at(20).Add(l.o.StaleAfter + time.Second)); len(got) != 0 {
+		t.Errorf("pods %v whose samples are old; want none", got)
+	}
 	w.add(t, `foretide_pod_utilization_ratio{node="b",namespace="default",pod="p",uuid="GPU-9"}`, 20, 1)
 	expectLoad(t, loadsAt(t, w, 20), 0, 20, Load{2, 1.3, true}) // another node's word does not count
 }

@@ -43,7 +43,7 @@ func TestAReplicaThatWasAwayAnswersAndDecidesAsItsPeer(t *testing.T) {
 	h.to = time.Now()
 	two.start()
 	t.Logf("replica 2 was away for %v; %d batches wait for it", h.to.Sub(h.from).Round(time.Second), f.waiting())
-	f.agree(t, "after the return", one, two)
+	f.await(t, "after the return", decision.likewise, one, two)
 	h.compare(t, begin, one, two)
 	f.agree(t, "with the same history", one, two)
 
@@ -70,8 +70,14 @@ func (a *aggregator) minutes() float64 {
 	return a.metrics()[`foretide_aggregator_demand_minutes_total{result="written"}`]
 }
 
-// agree waits until the aggregators all decide what the work offered, or the forecast, asks for, five times in a row.
+// agree waits until the aggregators all decide right, for the same reasons.
 func (f *fleet) agree(t *testing.T, when string, all ...*aggregator) {
+	t.Helper()
+	f.await(t, when, decision.same, all...)
+}
+
+// await waits until the aggregators all decide what the work offered, or the forecast, asks for, five times in a row.
+func (f *fleet) await(t *testing.T, when string, same func(a, b decision) bool, all ...*aggregator) {
 	t.Helper()
 	row := 0
 	took := eventually(t, "the decisions are right and the same "+when, 3*time.Minute, func() (bool, string) {
@@ -79,7 +85,7 @@ func (f *fleet) agree(t *testing.T, when string, all ...*aggregator) {
 		good, first := true, all[0].decision()
 		for _, a := range all {
 			d := a.decision()
-			good = good && d.same(first) && d.current == float64(f.pods()) && d.reactive == f.right() && d.desired == max(d.reactive, d.proactive)
+			good = good && same(d, first) && d.current == float64(f.pods()) && d.reactive == f.right() && d.desired == max(d.reactive, d.proactive)
 			said = append(said, fmt.Sprintf("%s: %s", a.name, d))
 		}
 		if row++; !good {

@@ -153,10 +153,14 @@ func (a *aggregator) decision() (d decision) {
 	return d
 }
 
-// same reports whether two decide the same.
+// same reports whether two decide the same for the same reasons.
 func (d decision) same(other decision) bool {
-	return d.ok && other.ok && d.desired == other.desired && d.reactive == other.reactive &&
-		d.proactive == other.proactive && d.proactiveKnown == other.proactiveKnown
+	return d.likewise(other) && d.proactive == other.proactive && d.proactiveKnown == other.proactiveKnown
+}
+
+// likewise reports whether two decide the same. Their forecasts may differ as their histories do.
+func (d decision) likewise(other decision) bool {
+	return d.ok && other.ok && d.desired == other.desired && d.reactive == other.reactive
 }
 
 // eventually looks again and again whether other processes have come so far, and returns how long that took.
