@@ -21,8 +21,9 @@ import (
 const (
 	// catchUpEvery is how often the last hours are compared: minutes that could not be told here may have been there.
 	catchUpEvery = 5 * time.Minute
-	// catchUpSoon is when that is done after the first time: the minute in which this replica started is old enough by then.
-	catchUpSoon = catchUpDelay + time.Minute
+	// catchUpSoon is when that is done after the first time: the minute in which this replica started, and the next, in which it
+	// may still have learnt which pods there are, are old enough by then.
+	catchUpSoon = catchUpDelay + 2*time.Minute
 	// catchUpRetry is how often replicas are looked for, and how soon one that failed is tried again: it may be starting, too.
 	catchUpRetry = 15 * time.Second
 	// catchUpSpan is what is compared each time; the first time, everything is that forecasts use.
