@@ -207,6 +207,49 @@ func TestRoundingKeepsWhatWasMeasured(t *testing.T) {
 	}
 }
 
+func TestPartsStillMakeUpTheReadingWhenAllAreRounded(t *testing.T) {
+	random := rand.New(rand.NewPCG(4, 2))
+	var framer Framer
+	for round := range 200 {
+		whole := round%2 == 0
+		n := newNode(random.Uint64(), 2, 16)
+		for i, r := range n.batch.Readings {
+			for _, m := range []Metric{UtilizationMean, Power, MemoryBusy} {
+				left := r.Values[m]
+				for j := range n.batch.Usages {
+					if n.batch.Usages[j].DeviceUUID == r.Device.UUID {
+						part := left * random.Float64() / 4
+						if whole && j >= len(n.batch.Usages)-2 {
+							part = left // nothing is left over: what rounding adds must come from somewhere
+						}
+						n.batch.Usages[j].Values[m] = part
+						left -= part
+					}
+				}
+				n.batch.Readings[i].Unattributed[m] = left
+			}
+		}
+		before := n.batch.Readings[0].Unattributed[Energy] // a total since another moment than the reading's
+		b := framer.Frame(n.batch).Batch()
+		for _, r := range b.Readings {
+			for _, m := range []Metric{UtilizationMean, Power, MemoryBusy} {
+				sum := r.Unattributed[m]
+				for _, u := range b.Usages {
+					if u.DeviceUUID == r.Device.UUID {
+						sum += u.Values[m]
+					}
+				}
+				if math.Abs(sum-r.Values[m]) > 1e-9 {
+					t.Fatalf("%s is %v, its parts make up %v", m.Definition().Name, r.Values[m], sum)
+				}
+			}
+		}
+		if got := b.Readings[0].Unattributed[Energy]; got != Energy.Definition().Round(before) {
+			t.Fatalf("unattributed energy became %v, was %v", got, before)
+		}
+	}
+}
+
 func TestWhatANewerAgentKnowsIsLeftOut(t *testing.T) {
 	n := newNode(1, 2, 1)
 	var framer Framer

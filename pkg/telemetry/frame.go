@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 )
@@ -104,16 +105,15 @@ type Framer struct{ last *Layout }
 // Frame puts the batch in columns and rounds its values to what the catalogue says they mean ([Definition.Round]).
 func (f *Framer) Frame(b Batch) Frame {
 	l := &Layout{Pods: b.Pods}
-	readings, unattributed := make([]Values, len(b.Readings)), make([]Values, len(b.Readings))
+	readings := make([]Values, len(b.Readings))
 	for i, r := range b.Readings {
 		l.Devices = append(l.Devices, r.Device)
-		readings[i], unattributed[i] = r.Values, r.Unattributed
+		readings[i] = r.Values
 	}
-	usages := make([]Values, len(b.Usages))
-	for i, u := range b.Usages {
+	for _, u := range b.Usages {
 		l.Uses = append(l.Uses, Use{u.Owner, u.DeviceUUID, u.Attribution})
-		usages[i] = u.Values
 	}
+	unattributed, usages := roundParts(b)
 	var values []float64
 	for _, d := range Catalogue() {
 		values = l.addColumn(ReadingColumn, d, readings, values)
@@ -128,6 +128,66 @@ func (f *Framer) Frame(b Batch) Frame {
 	f.last = l
 	return Frame{Node: b.Node, Session: b.Session, Sequence: b.Sequence, Start: b.Start, End: b.End, OwnersKnown: b.OwnersKnown,
 		Problems: b.Problems, Layout: l, Values: values}
+}
+
+// roundParts rounds what each owner used and what nobody did, so that these still make up the rounded readings: what rounding adds
+// or takes away is the unattributed part's, and where that has none, the largest owner's.
+func roundParts(b Batch) (unattributed, usages []Values) {
+	usages = make([]Values, len(b.Usages))
+	own, withInstances := map[string][]Values{}, map[string][]Values{}
+	parent := make(map[string]string, len(b.Readings))
+	for _, r := range b.Readings {
+		parent[r.Device.UUID] = r.Device.MIG.ParentUUID
+	}
+	for i, u := range b.Usages {
+		usages[i] = make(Values, len(u.Values))
+		for m, v := range u.Values {
+			usages[i][m] = m.Definition().Round(v)
+		}
+		own[u.DeviceUUID] = append(own[u.DeviceUUID], usages[i])
+		withInstances[u.DeviceUUID] = append(withInstances[u.DeviceUUID], usages[i])
+		if p := parent[u.DeviceUUID]; p != "" {
+			withInstances[p] = append(withInstances[p], usages[i])
+		}
+	}
+	unattributed = make([]Values, len(b.Readings))
+	for i, r := range b.Readings {
+		unattributed[i] = make(Values, len(r.Unattributed))
+		for m, v := range r.Unattributed {
+			d, parts := m.Definition(), own[r.Device.UUID]
+			if d.Split == SplitTime { // what a GPU in parts draws, the owners of its parts have
+				parts = withInstances[r.Device.UUID]
+			}
+			whole, measured := r.Values[m]
+			if !measured || !d.Split.Sums() {
+				whole = math.NaN()
+			}
+			unattributed[i][m] = d.rest(whole, v, parts)
+		}
+	}
+	return unattributed, usages
+}
+
+// rest is what the rounded parts leave of a whole, as long as that differs from the unattributed part by no more than rounding
+// can: totals since different moments do not make up a whole.
+func (d Definition) rest(whole, unattributed float64, parts []Values) float64 {
+	left, slack := d.Round(whole), d.Grid().value(1)
+	var largest Values
+	for _, part := range parts {
+		left -= part[d.Metric]
+		slack += d.Grid().value(1)
+		if largest == nil || part[d.Metric] > largest[d.Metric] {
+			largest = part
+		}
+	}
+	left = d.Round(left)
+	if !(math.Abs(left-unattributed) <= slack) { // nor NaN
+		return d.Round(unattributed)
+	}
+	if left < 0 && largest[d.Metric] >= -left {
+		largest[d.Metric] = d.Round(largest[d.Metric] + left)
+	}
+	return max(0, left)
 }
 
 func (l *Layout) addColumn(kind ColumnKind, d Definition, of []Values, values []float64) []float64 {
