@@ -21,6 +21,10 @@ import (
 	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
 )
 
+// agentsReturn is how long after the start the agents are waited for, before it is believed that there are no pods but those
+// they report: they try again every half a minute, and report every 15 s or more often.
+const agentsReturn = time.Minute
+
 // withFiles adds what observes without Kubernetes: policies come from files, a workload's pods are those of the live view whose
 // names begin with the scale target's, as the pods of Deployments do, and nothing is scaled.
 func (a *aggregator) withFiles(ctx context.Context) error {
@@ -28,7 +32,11 @@ func (a *aggregator) withFiles(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("--policies.path: %w", err)
 	}
+	begin := time.Now()
 	recorder, err := a.recordDemand(func() []workload.Workload {
+		if time.Since(begin) < agentsReturn {
+			return nil
+		}
 		var out []workload.Workload
 		for _, p := range policies {
 			t := a.seen(p, time.Now())
