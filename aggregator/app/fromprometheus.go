@@ -59,10 +59,7 @@ type importer struct {
 // answers as one.
 func ImportPrometheus(ctx context.Context, args []string, out io.Writer) (err error) {
 	f := flag.NewFlagSet("aggregator import", flag.ContinueOnError)
-	defaults := DefaultOptions()
-	path := f.String("storage.path", defaults.StoragePath, "`directory` of the history; the aggregator must not be running on it")
-	raw := f.Duration("storage.raw-retention", defaults.RawRetention, "as given to aggregator serve: what is older is deleted")
-	long := f.Duration("storage.workload-retention", defaults.WorkloadRetention, "as given to aggregator serve: what is older is deleted, and not imported")
+	path, raw, long := historyFlags(f)
 	address := f.String("prometheus.url", "", "`URL` of the Prometheus, without /api/v1")
 	token := f.String("prometheus.token-file", "", "`file` with a bearer token for it")
 	ca := f.String("prometheus.ca-file", "", "`file` with the certificate authority to trust (PEM)")

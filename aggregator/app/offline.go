@@ -30,14 +30,18 @@ func ImportHistory(ctx context.Context, args []string, out io.Writer) error {
 	return Import(ctx, args, out)
 }
 
+// historyFlags are of the commands that open a history to write. Whoever opens it deletes what is older than the retentions.
+func historyFlags(f *flag.FlagSet) (path *string, raw, workload *time.Duration) {
+	defaults := DefaultOptions()
+	return f.String("storage.path", defaults.StoragePath, "`directory` of the history; the aggregator must not be running on it"),
+		f.Duration("storage.raw-retention", defaults.RawRetention, "as given to aggregator serve: what is older is deleted"),
+		f.Duration("storage.workload-retention", defaults.WorkloadRetention, "as given to aggregator serve: what is older is deleted, and not imported")
+}
+
 // Import reads one series of a recorded trace into the history of a workload.
 func Import(ctx context.Context, args []string, out io.Writer) error {
 	f := flag.NewFlagSet("aggregator import", flag.ContinueOnError)
-	defaults := DefaultOptions()
-	path := f.String("storage.path", defaults.StoragePath, "`directory` of the history; the aggregator must not be running on it")
-	// Whoever opens the history deletes what is older than these.
-	raw := f.Duration("storage.raw-retention", defaults.RawRetention, "as given to aggregator serve: what is older is deleted")
-	long := f.Duration("storage.workload-retention", defaults.WorkloadRetention, "as given to aggregator serve: what is older is deleted, and not imported")
+	path, raw, long := historyFlags(f)
 	file := f.String("trace", "", "CSV `file`: series,timestamp_unix,value")
 	series := f.String("series", "", "`name` of the trace's series; may be left out when there is only one")
 	name := f.String("workload", "", "whose history it becomes: `namespace/Kind/name`")
