@@ -25,6 +25,10 @@ import (
 // they report: they try again every half a minute, and report every 15 s or more often.
 const agentsReturn = time.Minute
 
+// evictedAfter is how long a node may be silent before its pods are no longer believed to be there: Kubernetes notices within 50 s,
+// and moves pods 300 s later (--node-monitor-grace-period, and the toleration of node.kubernetes.io/unreachable it gives every pod).
+const evictedAfter = 6 * time.Minute
+
 // withFiles adds what observes without Kubernetes: policies come from files, a workload's pods are those of the live view whose
 // names begin with the scale target's, as the pods of Deployments do, and nothing is scaled.
 func (a *aggregator) withFiles(ctx context.Context) error {
@@ -97,14 +101,16 @@ func (a *aggregator) observe(ctx context.Context, evaluator *controller.Evaluato
 	}
 }
 
-// podsSeen are those that agents report: here, or to all shards.
+// podsSeen are those that agents report, here or to all shards, and those of agents that fell silent: nobody has said that they are
+// gone, and without Kubernetes there is nobody else to ask.
 func (a *aggregator) podsSeen(now time.Time) []engine.Pod {
+	since := now.Add(-evictedAfter)
 	if a.shared != nil {
-		return a.shared.loads.Pods(now)
+		return a.shared.loads.Pods(since)
 	}
 	var out []engine.Pod
-	for _, p := range a.view.Pods(now) {
-		out = append(out, engine.Pod{Namespace: p.Namespace, Name: p.Name, Node: p.Node, GPUs: p.GPUs})
+	for _, p := range a.view.Pods(since) {
+		out = append(out, engine.Pod(p))
 	}
 	return out
 }

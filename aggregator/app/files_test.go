@@ -5,8 +5,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/foretide/foretide/aggregator/live"
 	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
+	"github.com/foretide/foretide/pkg/telemetry"
 )
 
 const webPolicy = `apiVersion: autoscaling.foretide.dev/v1alpha1
@@ -83,5 +86,28 @@ func TestWrongPoliciesAreNamed(t *testing.T) {
 	}
 	if _, err := readPolicies(t.TempDir()); err == nil || !strings.Contains(err.Error(), "holds no policy") {
 		t.Errorf("empty directory: %v", err)
+	}
+}
+
+func TestPodsOfANodeThatFellSilentAreStillThere(t *testing.T) {
+	view, err := live.New(live.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &aggregator{view: view}
+	begin := time.Unix(1_700_000_000, 0)
+	var framer telemetry.Framer
+	view.Put(framer.Frame(telemetry.Batch{Node: "n1", Session: "s", Sequence: 1, Start: begin.Add(-time.Second), End: begin, OwnersKnown: true,
+		Usages: []telemetry.Usage{{Owner: telemetry.Owner{Namespace: "default", Pod: "web-0", Container: "main"}, DeviceUUID: "GPU-0",
+			Values: telemetry.Values{telemetry.UtilizationMean: 0.5}}}}), begin)
+	policies, err := readPolicies(writeFile(t, "policies.yaml", webPolicy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for after, want := range map[time.Duration]int32{0: 1, live.DefaultStaleAfter + time.Second: 1, evictedAfter + time.Second: 0} {
+		target := a.seen(policies[0], begin.Add(after))
+		if target.Replicas != want {
+			t.Errorf("%v after the last word of its node there are %d replicas, want %d: %+v", after, target.Replicas, want, target.Pods)
+		}
 	}
 }

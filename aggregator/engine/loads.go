@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,6 +21,8 @@ const (
 	longestBatch = 15 * time.Second
 	// ahead is how far a node's clock may be ahead of the one here for its newest samples to be seen.
 	ahead = 5 * time.Second
+	// keepPod is how long the pods of a node that is no longer heard of stay in memory.
+	keepPod = 10 * time.Minute
 )
 
 // LoadsOptions are the options of Loads.
@@ -135,8 +138,25 @@ func (l *Loads) Poll(ctx context.Context) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.keepSilent(pods, nodes, last.Add(-keepPod).UnixMilli())
 	l.pods, l.nodes = pods, nodes
 	return nil
+}
+
+// keepSilent takes over the pods of nodes that the engine has nothing new of: nobody has said that these are gone.
+func (l *Loads) keepSilent(pods map[podKey]*pod, nodes map[string]int64, oldest int64) {
+	silent := map[string]int64{}
+	for node, newest := range l.nodes {
+		if _, heard := nodes[node]; !heard && newest >= oldest {
+			silent[node] = newest
+		}
+	}
+	maps.Copy(nodes, silent)
+	for key, p := range l.pods {
+		if _, ok := silent[key.node]; ok {
+			pods[key] = p
+		}
+	}
 }
 
 // The series read: what a pod does, and what tells that it holds a device of which that is not known.
@@ -183,15 +203,17 @@ type Pod struct {
 	GPUs                  int
 }
 
-// Pods lists the pods whose load is known, in no order.
-func (l *Loads) Pods(now time.Time) []Pod {
+// Pods lists the pods of every node that the engine has something of since, in no order: what they do may be known or not. A pod is
+// gone once its node is heard of without it.
+func (l *Loads) Pods(since time.Time) []Pod {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	var out []Pod
-	oldest := now.Add(-l.o.StaleAfter).UnixMilli()
 	for key, p := range l.pods {
-		if load, ok := p.load(p.newest-l.o.Window.Milliseconds(), oldest); ok {
-			out = append(out, Pod{key.namespace, key.name, key.node, load.GPUs})
+		heard := l.nodes[key.node]
+		oldest := heard - l.o.StaleAfter.Milliseconds()
+		if heard >= since.UnixMilli() && p.newest >= oldest {
+			out = append(out, Pod{key.namespace, key.name, key.node, p.devices(oldest)})
 		}
 	}
 	return out

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -76,11 +77,46 @@ func TestLoadIsTheSumOverDevicesOfTheWindowsMean(t *testing.T) {
 	if got := l.Pods(at(20)); len(got) != 1 || got[0] != (Pod{"default", "p", "a", 2}) {
 		t.Errorf("pods %v, want p on a with two devices", got)
 	}
-	if got := l.Pods(at(20).Add(l.o.StaleAfter + time.Second)); len(got) != 0 {
-		t.Errorf("pods %v whose samples are old; want none", got)
-	}
 	w.add(t, `foretide_pod_utilization_ratio{node="b",namespace="default",pod="p",uuid="GPU-9"}`, 20, 1)
 	expectLoad(t, loadsAt(t, w, 20), 0, 20, Load{2, 1.3, true}) // another node's word does not count
+}
+
+func TestPodsOfASilentNodeStayAndThoseItsNodeNoLongerReportsGo(t *testing.T) {
+	w := newWorld(t)
+	w.add(t, `foretide_pod_utilization_ratio{node="a",namespace="default",pod="p",uuid="GPU-0"}`, every(0, 20, 0.5)...)
+	w.add(t, `foretide_pod_utilization_ratio{node="b",namespace="default",pod="q",uuid="GPU-1"}`, every(0, 20, 0.5)...)
+	w.add(t, `foretide_pod_utilization_ratio{node="b",namespace="default",pod="r",uuid="GPU-2"}`, every(0, 200, 0.5)...)
+	now := 20.0
+	l := loadsAt(t, w, now)
+	l.o.Now = func() time.Time { return at(now) }
+	for ; now < 200; now += 10 {
+		if err := l.Poll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names := func(since float64) (out []string) {
+		for _, p := range l.Pods(at(since)) {
+			out = append(out, p.Name)
+		}
+		slices.Sort(out)
+		return out
+	}
+	if got := names(10); !slices.Equal(got, []string{"p", "r"}) {
+		t.Errorf("pods %v: want p, of whose node nothing was heard, and r, which its node reports", got)
+	}
+	if got := names(30); !slices.Equal(got, []string{"r"}) {
+		t.Errorf("pods %v of nodes heard of lately: want r", got)
+	}
+	if _, ok := l.Load("default", "p", "a", at(0), at(now)); ok {
+		t.Error("the load of a pod that nothing is heard of is known")
+	}
+	now = 20 + keepPod.Seconds() + 10
+	if err := l.Poll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(0); slices.Contains(got, "p") {
+		t.Errorf("pods %v: p is kept for ever", got)
+	}
 }
 
 func TestNothingFromBeforeSinceIsCountedOnceThereIsSomethingAfterIt(t *testing.T) {

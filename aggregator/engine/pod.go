@@ -77,6 +77,17 @@ func (p *pod) load(after, oldest int64) (Load, bool) {
 	return out, len(devices) > 0
 }
 
+// devices is how many the pod was heard to hold since oldest.
+func (p *pod) devices(oldest int64) int {
+	held := map[string]bool{}
+	for key, u := range p.uses {
+		if u.listed >= oldest {
+			held[key.uuid] = true
+		}
+	}
+	return len(held)
+}
+
 // mean weighs each window by how much of it lies after the given moment.
 func (u *use) mean(after int64) (float64, bool) {
 	var sum, weight float64

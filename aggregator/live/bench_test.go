@@ -113,7 +113,7 @@ func BenchmarkPutWhileEverythingIsRead(b *testing.B) {
 		defer close(ended)
 		for !done.Load() {
 			began := time.Now()
-			v.Pods(now)
+			v.Pods(now.Add(-DefaultStaleAfter))
 			v.Nodes(now)
 			reading.Add(int64(time.Since(began)))
 			reads.Add(1)

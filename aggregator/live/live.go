@@ -54,10 +54,11 @@ type PodLoad struct {
 	At time.Time
 }
 
-// NamespacedPodLoad is the load of a named pod.
-type NamespacedPodLoad struct {
+// Pod is a pod that holds GPUs on a node.
+type Pod struct {
 	Namespace, Name, Node string
-	PodLoad
+	// GPUs is how many devices it holds.
+	GPUs int
 }
 
 // NodeState is what the newest batch of a node said.
@@ -144,25 +145,31 @@ func (v *View) PodSince(namespace, name, nodeName string, window time.Duration, 
 	return load, false, ok
 }
 
-// Pods returns the load of every pod that has one, by namespace and name.
-func (v *View) Pods(now time.Time) []NamespacedPodLoad {
-	var out []NamespacedPodLoad
+// Pods returns every pod that holds GPUs on a node heard of since, by namespace and name: what it does may be known or not. A pod
+// is gone once its node reports without it.
+func (v *View) Pods(since time.Time) []Pod {
+	type place struct {
+		Pod
+		appeared time.Time
+	}
+	places := map[podName]place{}
 	v.each(func(n *node) {
-		for i := range n.plan.pods {
-			pod := n.plan.pods[i].podName
-			if newest, _ := v.newest(pod, now); newest != n {
-				continue
-			}
-			if load, ok := n.load(i, v.window, v.staleAfter); ok {
-				out = append(out, NamespacedPodLoad{pod.namespace, pod.name, n.newest.Node, load})
+		if n.received.Before(since) {
+			return
+		}
+		for i, pod := range n.plan.pods {
+			// One that is listed by two nodes has moved to where it appeared last.
+			if had, ok := places[pod.podName]; !ok || n.since[i].end.After(had.appeared) {
+				places[pod.podName] = place{Pod{pod.namespace, pod.name, n.newest.Node, int(pod.end - pod.first)}, n.since[i].end}
 			}
 		}
 	})
-	slices.SortFunc(out, func(a, b NamespacedPodLoad) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
-	})
-	// One that moved between two looks was seen twice.
-	return slices.CompactFunc(out, func(a, b NamespacedPodLoad) bool { return a.Namespace == b.Namespace && a.Name == b.Name })
+	out := make([]Pod, 0, len(places))
+	for _, p := range places {
+		out = append(out, p.Pod)
+	}
+	slices.SortFunc(out, func(a, b Pod) int { return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name)) })
+	return out
 }
 
 // Node returns the state of one node; false when it was not heard of within the last hour.

@@ -258,11 +258,31 @@ func TestPodOfTheSameNameOnAnotherNodeIsTheNewOne(t *testing.T) {
 	put(v, batch("b", at(5), usage("web-0", "main", "GPU-7", 0.2)), at(5))
 	put(v, batch("a", at(6), usage("web-0", "main", "GPU-0", 0.9)), at(6)) // still terminating there
 	expectBusy(t, v, "web-0", at(6), 0.2)
-	if pods := v.Pods(at(6)); len(pods) != 1 || pods[0].Node != "b" {
+	if pods := v.Pods(at(0)); len(pods) != 1 || pods[0].Node != "b" {
 		t.Errorf("pods %+v: want web-0 of node b only", pods)
 	}
 	put(v, batch("b", at(7)), at(7))
 	expectBusy(t, v, "web-0", at(7), 0.9)
+}
+
+func TestPodsAreThoseOfNodesHeardOfSinceUntilTheirNodeReportsWithoutThem(t *testing.T) {
+	v := view(t)
+	unknown := usage("idle-0", "main", "GPU-1", 0)
+	delete(unknown.Values, telemetry.UtilizationMean)
+	put(v, batch("a", at(1), usage("web-0", "main", "GPU-0", 0.9), unknown), at(1))
+	put(v, batch("b", at(100), usage("web-1", "main", "GPU-7", 0.2)), at(100))
+	for since, want := range map[float64]string{
+		0:   "[{default idle-0 a 1} {default web-0 a 1} {default web-1 b 1}]", // long silent or not, known or not
+		1.5: "[{default web-1 b 1}]",
+	} {
+		if got := fmt.Sprint(v.Pods(at(since))); got != want {
+			t.Errorf("pods of nodes heard of since %v: %s, want %s", since, got, want)
+		}
+	}
+	put(v, batch("a", at(101), usage("web-0", "main", "GPU-0", 0.9)), at(101))
+	if got, want := fmt.Sprint(v.Pods(at(0))), "[{default web-0 a 1} {default web-1 b 1}]"; got != want {
+		t.Errorf("after its node reported without it: %s, want %s", got, want)
+	}
 }
 
 func TestADeviceTakenAwayNoLongerCounts(t *testing.T) {
@@ -319,7 +339,7 @@ func TestReadersAndWritersMeet(t *testing.T) {
 		all.Go(func() {
 			for i := range 200 {
 				v.Pod("default", "p", at(float64(i)))
-				v.Pods(at(float64(i)))
+				v.Pods(at(float64(i - 30)))
 				v.Nodes(at(float64(i)))
 			}
 		})
