@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net"
 	"net/url"
 	"os"
@@ -28,8 +29,9 @@ const (
 	catchUpRetry = 15 * time.Second
 	// catchUpSpan is what is compared each time; the first time, everything is that forecasts use.
 	catchUpSpan, catchUpFirst = 3 * time.Hour, 28 * 24 * time.Hour
-	// catchUpPiece is what is read at once.
-	catchUpPiece = 24 * time.Hour
+	// catchUpPiece is what is compared at once. Of thousands of workloads four weeks are gigabytes, so only those hours are read whose
+	// totals differ.
+	catchUpPiece, catchUpStep = 24 * time.Hour, time.Hour
 	// catchUpDelay keeps the newest minutes out: they may still be written here, up to a minute and a half later.
 	catchUpDelay = 2 * time.Minute
 	// podToken is what a pod's ServiceAccount logs in with.
@@ -141,7 +143,7 @@ func (p *peers) find(ctx context.Context) error {
 	return nil
 }
 
-// fill reads the time from one moment to another of one replica. It returns how many values were missing here.
+// fill reads what differs within (from, to] of one replica. It returns how many values were missing here.
 func (p *peers) fill(ctx context.Context, replica *peer, from, to time.Time) (written int, err error) {
 	access, err := p.access(replica.host)
 	if err != nil {
@@ -151,29 +153,70 @@ func (p *peers) fill(ctx context.Context, replica *peer, from, to time.Time) (wr
 	if err != nil {
 		return 0, err
 	}
-	for ; from.Before(to); from = from.Add(catchUpPiece) {
-		end := from.Add(catchUpPiece)
-		if end.After(to) {
-			end = to
-		}
-		for _, kind := range []struct {
-			read  func(ctx context.Context, from, to time.Time) (map[engine.Workload][]engine.Point, error)
-			write func(ctx context.Context, w storage.Workload, points []storage.Point) (int, error)
-		}{{client.WorkloadPods, p.app.store.AppendPodsHistory}, {client.WorkloadHistory, p.app.store.AppendDemandHistory}} {
-			history, err := kind.read(ctx, from, end)
-			if err != nil {
+	store := p.app.store
+	all := []kept{
+		{client.WorkloadPods, store.AppendPodsHistory, client.PodsTotals, store.PodsTotals},
+		{client.WorkloadHistory, store.AppendDemandHistory, client.WorkloadTotals, store.DemandTotals},
+	}
+	for from = from.Truncate(catchUpStep); from.Before(to); from = from.Add(catchUpPiece) {
+		end := earlier(from.Add(catchUpPiece), to)
+		for _, k := range all {
+			n, err := k.fill(ctx, from, end)
+			if written += n; err != nil {
 				return written, err
-			}
-			for w, points := range history {
-				n, err := kind.write(ctx, storage.Workload(w), toStored(points))
-				written += n
-				if err != nil {
-					return written, err
-				}
 			}
 		}
 	}
 	return written, nil
+}
+
+// kept is one of the things kept of every workload: at another replica and here, whole and in totals.
+type kept struct {
+	read   func(ctx context.Context, from, to time.Time) (map[engine.Workload][]engine.Point, error)
+	write  func(ctx context.Context, w storage.Workload, points []storage.Point) (int, error)
+	theirs func(ctx context.Context, from, to time.Time, step time.Duration) ([]engine.Total, error)
+	ours   func(ctx context.Context, from, to time.Time, step time.Duration) ([]storage.Total, error)
+}
+
+// fill compares whole steps by their totals, and reads those that differ and the part of a step that is left.
+func (k kept) fill(ctx context.Context, from, to time.Time) (written int, err error) {
+	whole := to.Truncate(catchUpStep)
+	theirs, err := k.theirs(ctx, from, whole, catchUpStep)
+	if err != nil {
+		return 0, err
+	}
+	ours, err := k.ours(ctx, from, whole, catchUpStep)
+	if err != nil {
+		return 0, err
+	}
+	for i, begin := 0, from; begin.Before(to); i, begin = i+1, begin.Add(catchUpStep) {
+		if i < len(theirs) && same(storage.Total(theirs[i]), ours[i]) {
+			continue
+		}
+		history, err := k.read(ctx, begin, earlier(begin.Add(catchUpStep), to))
+		if err != nil {
+			return written, err
+		}
+		for w, points := range history {
+			n, err := k.write(ctx, storage.Workload(w), toStored(points))
+			if written += n; err != nil {
+				return written, err
+			}
+		}
+	}
+	return written, nil
+}
+
+// same allows for sums that were added up in another order.
+func same(a, b storage.Total) bool {
+	return a.Values == b.Values && math.Abs(a.Sum-b.Sum) <= 1e-9*max(math.Abs(a.Sum), math.Abs(b.Sum))
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 func toStored(points []engine.Point) []storage.Point {

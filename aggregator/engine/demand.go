@@ -66,6 +66,47 @@ func (c *Client) WorkloadPods(ctx context.Context, from, to time.Time) (map[Work
 	return c.history(ctx, podsSeries, from, to)
 }
 
+// Total tells of many values whether they are the same as others, without them.
+type Total struct {
+	Values int
+	Sum    float64
+}
+
+// WorkloadTotals returns how much demand of all workloads is recorded for each step of (from, to], which are whole steps since the
+// Unix epoch, and PodsTotals the same of how many pods shared it.
+func (c *Client) WorkloadTotals(ctx context.Context, from, to time.Time, step time.Duration) ([]Total, error) {
+	return c.totals(ctx, demandSeries, from, to, step)
+}
+
+// PodsTotals: see WorkloadTotals.
+func (c *Client) PodsTotals(ctx context.Context, from, to time.Time, step time.Duration) ([]Total, error) {
+	return c.totals(ctx, podsSeries, from, to, step)
+}
+
+func (c *Client) totals(ctx context.Context, series string, from, to time.Time, step time.Duration) ([]Total, error) {
+	out := make([]Total, to.Sub(from)/step)
+	if len(out) == 0 {
+		return nil, nil
+	}
+	for function, set := range map[string]func(t *Total, v float64){
+		"count_over_time": func(t *Total, v float64) { t.Values = int(v) },
+		"sum_over_time":   func(t *Total, v float64) { t.Sum = v },
+	} {
+		answer, err := c.Range(ctx, fmt.Sprintf("sum(%s(%s[%dms]))", function, series, step.Milliseconds()), from.Add(step), to, step)
+		if err != nil {
+			return nil, fmt.Errorf("%s of all workloads: %w", series, err)
+		}
+		for _, s := range answer {
+			for _, p := range s.Points {
+				if i := int(p.Time.Sub(from)/step) - 1; i >= 0 && i < len(out) {
+					set(&out[i], p.Value)
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
 func (c *Client) history(ctx context.Context, series string, from, to time.Time) (map[Workload][]Point, error) {
 	recorded := map[Workload]moments{}
 	err := c.chunks(ctx, series, from, to, historyChunk, func(s *model.SampleStream, after, last int64) {

@@ -120,3 +120,13 @@ func TestARangeThatMakesNoSenseIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestTotalsTellWhatIsRecordedOfAllWorkloadsInEachStep(t *testing.T) {
+	w := newWorld(t)
+	w.add(t, bertSeries, 0, 9, 60, 1, 3600, 2, 3660, 4, 10800, 8)
+	w.add(t, `foretide_workload_demand_gpus{namespace="default",kind="Deployment",name="llama"}`, 60, 0.5)
+	got, err := w.client(t).WorkloadTotals(t.Context(), at(0), at(14400), time.Hour)
+	if d := cmp.Diff([]Total{{3, 3.5}, {1, 4}, {1, 8}, {}}, got); d != "" || err != nil {
+		t.Errorf("%v; totals (-want +got):\n%s", err, d)
+	}
+}

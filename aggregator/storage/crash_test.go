@@ -93,7 +93,7 @@ func TestAcknowledgedSamplesSurviveSIGKILL(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer db.release()
-			if err := db.each(t.Context(), bert, demandSeries, 0, start.UnixMilli(), func(int64, float64) { demands++ }); err != nil {
+			if err := db.each(t.Context(), 0, start.UnixMilli(), func(int64, float64) { demands++ }, bert.matchers(demandSeries)...); err != nil {
 				t.Fatal(err)
 			}
 			if demands < len(acknowledged) {

@@ -110,8 +110,8 @@ func (s *Store) appendHistory(ctx context.Context, workload Workload, name strin
 	}
 	defer db.release()
 	known := make(map[int64]bool)
-	err = db.each(ctx, workload, name, points[0].Time.UnixMilli(), points[len(points)-1].Time.UnixMilli(),
-		func(t int64, _ float64) { known[t] = true })
+	err = db.each(ctx, points[0].Time.UnixMilli(), points[len(points)-1].Time.UnixMilli(), func(t int64, _ float64) { known[t] = true },
+		workload.matchers(name)...)
 	if err != nil {
 		return 0, err
 	}

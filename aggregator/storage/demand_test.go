@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -171,5 +172,27 @@ func TestHistoryOlderThanTheRetentionIsLeftOut(t *testing.T) {
 	})
 	if err != nil || n != 2 {
 		t.Errorf("%d points, %v; want 2: one is too old, one a repeat", n, err)
+	}
+}
+
+func TestTotalsTellWhatIsRecordedOfAllWorkloadsInEachStep(t *testing.T) {
+	s := open(t, t.TempDir(), start)
+	llama := Workload{Namespace: "default", Kind: "Deployment", Name: "llama"}
+	hour := start.Truncate(time.Hour).Add(-3 * time.Hour)
+	for minute, gpus := range map[int]float64{0: 9, 1: 1, 60: 2, 61: 4, 180: 8} {
+		if err := s.AppendDemand(t.Context(), bert, hour.Add(time.Duration(minute)*time.Minute), gpus, 3); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.AppendDemand(t.Context(), llama, hour.Add(time.Minute), 0.5, 2); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.DemandTotals(t.Context(), hour, hour.Add(3*time.Hour), time.Hour)
+	if want := []Total{{3, 3.5}, {1, 4}, {1, 8}}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("demand: %v, %v; want %v", got, err, want)
+	}
+	got, err = s.PodsTotals(t.Context(), hour, hour.Add(3*time.Hour), time.Hour)
+	if want := []Total{{3, 8}, {1, 3}, {1, 3}}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("pods: %v, %v; want %v", got, err, want)
 	}
 }

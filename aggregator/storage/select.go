@@ -6,6 +6,8 @@ import (
 	"math"
 	"time"
 
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 )
 
@@ -36,11 +38,11 @@ func (s *Store) Demand(ctx context.Context, workload Workload, from, to time.Tim
 	}
 	defer db.release()
 	sums, counts := make([]float64, n), make([]int, n)
-	err = db.each(ctx, workload, demandSeries, first+1, last, func(t int64, v float64) {
+	err = db.each(ctx, first+1, last, func(t int64, v float64) {
 		i := (t - first - 1) / width
 		sums[i] += v
 		counts[i]++
-	})
+	}, workload.matchers(demandSeries)...)
 	if err != nil {
 		return nil, err
 	}
@@ -54,14 +56,51 @@ func (s *Store) Demand(ctx context.Context, workload Workload, from, to time.Tim
 	return sums, nil
 }
 
-// each calls f for every sample of one of the workload's series within [first, last] milliseconds, oldest first.
-func (d *database) each(ctx context.Context, workload Workload, name string, first, last int64, f func(t int64, v float64)) error {
+// Total tells of many values whether they are the same as others, without them.
+type Total struct {
+	Values int
+	Sum    float64
+}
+
+// DemandTotals returns how much demand of all workloads is recorded for each step of (from, to], which are whole steps since the Unix
+// epoch, and PodsTotals the same of how many pods shared it.
+func (s *Store) DemandTotals(ctx context.Context, from, to time.Time, step time.Duration) ([]Total, error) {
+	return s.totals(ctx, demandSeries, from, to, step)
+}
+
+// PodsTotals: see DemandTotals.
+func (s *Store) PodsTotals(ctx context.Context, from, to time.Time, step time.Duration) ([]Total, error) {
+	return s.totals(ctx, podsSeries, from, to, step)
+}
+
+func (s *Store) totals(ctx context.Context, name string, from, to time.Time, step time.Duration) ([]Total, error) {
+	out := make([]Total, to.Sub(from)/step)
+	if len(out) == 0 {
+		return nil, nil
+	}
+	db, err := s.workload.use()
+	if err != nil {
+		return nil, err
+	}
+	defer db.release()
+	first := from.UnixMilli()
+	last := first + int64(len(out))*step.Milliseconds()
+	err = db.each(ctx, first+1, last, func(t int64, v float64) {
+		total := &out[(t-first-1)/step.Milliseconds()]
+		total.Values++
+		total.Sum += v
+	}, labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name))
+	return out, err
+}
+
+// each calls f for every sample of the series that match within [first, last] milliseconds, of each series oldest first.
+func (d *database) each(ctx context.Context, first, last int64, f func(t int64, v float64), matchers ...*labels.Matcher) error {
 	q, err := d.Querier(first, last)
 	if err != nil {
 		return fmt.Errorf("read tier %s: %w", d.name, err)
 	}
 	defer func() { _ = q.Close() }()
-	set := q.Select(ctx, false, nil, workload.matchers(name)...)
+	set := q.Select(ctx, false, nil, matchers...)
 	for set.Next() {
 		samples := set.At().Iterator(nil)
 		for samples.Next() == chunkenc.ValFloat {
@@ -70,11 +109,11 @@ func (d *database) each(ctx context.Context, workload Workload, name string, fir
 			}
 		}
 		if err := samples.Err(); err != nil {
-			return fmt.Errorf("read %s of %v: %w", name, workload, err)
+			return fmt.Errorf("read %v: %w", matchers, err)
 		}
 	}
 	if err := set.Err(); err != nil {
-		return fmt.Errorf("read %s of %v: %w", name, workload, err)
+		return fmt.Errorf("read %v: %w", matchers, err)
 	}
 	return nil
 }
