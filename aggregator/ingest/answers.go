@@ -23,6 +23,8 @@ type answer struct {
 	sequence uint64
 	stored   <-chan error
 	now      *telemetrypb.AggregatorMessage
+	// logged is true when what it says was logged already.
+	logged bool
 }
 
 // answers sends the answers of one stream in the order of its frames.
@@ -42,7 +44,7 @@ func (a *answers) run() error {
 		if next.stored != nil {
 			message = a.server.answerTo(next.sequence, a.node, <-next.stored)
 		}
-		if r := message.GetRefusal(); r != nil {
+		if r := message.GetRefusal(); r != nil && !next.logged {
 			a.logRefusal(r)
 		}
 		if err := a.send.Send(message); err != nil {
@@ -66,7 +68,7 @@ func (s *Server) answerTo(sequence uint64, node string, err error) *telemetrypb.
 		class, reason := refused.Refusal()
 		return s.refuse(sequence, class, reason, false)
 	}
-	return s.deferred(sequence, err.Error(), false)
+	return s.deferred(&telemetrypb.Deferral{Sequence: sequence, Reason: err.Error(), PauseMilliseconds: uint32(deferFor.Milliseconds())})
 }
 
 func (s *Server) refuse(sequence uint64, class, reason string, needsKey bool) *telemetrypb.AggregatorMessage {
@@ -77,11 +79,8 @@ func (s *Server) refuse(sequence uint64, class, reason string, needsKey bool) *t
 }
 
 // deferred says how often to report, too: while nothing can be stored there is no other answer.
-func (s *Server) deferred(sequence uint64, reason string, needsKey bool) *telemetrypb.AggregatorMessage {
-	d := &telemetrypb.Deferral{Sequence: sequence, Reason: reason, NeedsKey: needsKey, ReportIntervalMilliseconds: uint32(s.pace.Interval().Milliseconds())}
-	if !needsKey {
-		d.PauseMilliseconds = uint32(deferFor.Milliseconds())
-	}
+func (s *Server) deferred(d *telemetrypb.Deferral) *telemetrypb.AggregatorMessage {
+	d.ReportIntervalMilliseconds = uint32(s.pace.Interval().Milliseconds())
 	return &telemetrypb.AggregatorMessage{Message: &telemetrypb.AggregatorMessage_Deferral{Deferral: d}}
 }
 

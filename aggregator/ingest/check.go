@@ -9,15 +9,10 @@ import (
 	"github.com/foretide/foretide/pkg/telemetry"
 )
 
-// Classes of refusals made here; the appender has its own.
-const (
-	classInvalid = "invalid"
-	classFuture  = "future"
-)
+// classInvalid is of refusals for what a frame says; the appender has classes of its own.
+const classInvalid = "invalid"
 
 const (
-	// maxAhead is how far a node's clock may be ahead of the one here.
-	maxAhead = 5 * time.Minute
 	// maxWindow bounds what one frame may stand for.
 	maxWindow = time.Hour
 	// maxNameBytes is the longest name of a Kubernetes object (a DNS subdomain, RFC 1123) and more than any UUID has.
@@ -32,28 +27,21 @@ const (
 // checker looks at what the wire allows and the words do not. A layout that was good once is not looked at again.
 type checker struct{ good *telemetry.Layout }
 
-// check returns empty results when the frame is good.
-func (c *checker) check(f telemetry.Frame, now time.Time) (class, reason string) {
-	if ahead := f.End.Sub(now); ahead > maxAhead {
-		return classFuture, fmt.Sprintf("window ends at %s, %v ahead of the aggregator's clock: at most %v is taken; look at the node's clock",
-			f.End.UTC().Format(time.RFC3339), ahead.Round(time.Second), maxAhead)
-	}
+// check says what is wrong with the frame; nothing when it is good.
+func (c *checker) check(f telemetry.Frame) (reason string) {
 	if length := f.End.Sub(f.Start); length > maxWindow {
-		return classInvalid, fmt.Sprintf("window is %v long: at most %v is taken", length, maxWindow)
+		return fmt.Sprintf("window is %v long: at most %v is taken", length, maxWindow)
 	}
 	if !f.OwnersKnown && len(f.Layout.Uses) > 0 {
-		return classInvalid, fmt.Sprintf("owners_known is false, yet there are %d uses: there must be none", len(f.Layout.Uses))
+		return fmt.Sprintf("owners_known is false, yet there are %d uses: there must be none", len(f.Layout.Uses))
 	}
 	if f.Layout != c.good {
 		if reason := checkLayout(f.Layout); reason != "" {
-			return classInvalid, reason
+			return reason
 		}
 		c.good = f.Layout
 	}
-	if reason := checkValues(f); reason != "" {
-		return classInvalid, reason
-	}
-	return "", ""
+	return checkValues(f)
 }
 
 func checkLayout(l *telemetry.Layout) string {

@@ -4,8 +4,9 @@
 //	frame → decode → check → sink (live) → a writer's group → store (durable) → Ack
 //
 // An acknowledgement is sent after the store returned, never before. A frame that can never be taken is refused with the
-// reason; one that cannot be stored now is deferred, and the agent sends it again. The stream goes on in either case, so that
-// the live view goes on. Each acknowledgement and deferral says how often to report: the load decides.
+// reason; one that cannot be stored now, because the disk is full or the clock here has not reached it, is deferred, and the agent
+// sends it again. The stream goes on in either case, so that the live view goes on. Each acknowledgement and deferral says how
+// often to report: the load decides.
 package ingest
 
 import (
@@ -84,6 +85,7 @@ type Server struct {
 	grpc    *grpc.Server
 	pace    *pace
 	writers *writers
+	clocks  *clocks
 	// stopped ends the looks at the load.
 	stopped chan struct{}
 	stop    sync.Once
@@ -117,7 +119,7 @@ func NewServer(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: o, metrics: m, pace: newPace(o.Pace, time.Now()), stopped: make(chan struct{})}
+	s := &Server{opts: o, metrics: m, pace: newPace(o.Pace, time.Now()), clocks: newClocks(), stopped: make(chan struct{})}
 	m.interval = s.pace.Interval
 	s.writers = startWriters(o.Appender, s.pace, m, o.Logger)
 	s.looking.Go(s.lookAtLoad)

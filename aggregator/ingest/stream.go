@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 
@@ -42,7 +43,7 @@ func (s *Server) Stream(stream grpc.BidiStreamingServer[telemetrypb.AgentMessage
 	out := &answers{server: s, node: hello.GetNode(), log: log, send: stream, queue: make(chan answer, waitingAnswers)}
 	sent := make(chan error, 1)
 	go func() { sent <- out.run() }()
-	err = s.read(stream, hello, out.queue)
+	err = s.read(stream, hello, log, out.queue)
 	close(out.queue)
 	if failed := <-sent; failed != nil && errors.Is(err, io.EOF) {
 		err = failed
@@ -52,8 +53,8 @@ func (s *Server) Stream(stream grpc.BidiStreamingServer[telemetrypb.AgentMessage
 }
 
 // read takes frames until the stream ends.
-func (s *Server) read(stream grpc.BidiStreamingServer[telemetrypb.AgentMessage, telemetrypb.AggregatorMessage], hello *telemetrypb.Hello, out chan<- answer) error {
-	in := &reader{server: s, decoder: telemetry.NewDecoder(hello.GetNode(), hello.GetSession()), lane: s.writers.laneOf(hello.GetNode())}
+func (s *Server) read(stream grpc.BidiStreamingServer[telemetrypb.AgentMessage, telemetrypb.AggregatorMessage], hello *telemetrypb.Hello, log *slog.Logger, out chan<- answer) error {
+	in := &reader{server: s, log: log, decoder: telemetry.NewDecoder(hello.GetNode(), hello.GetSession()), lane: s.writers.laneOf(hello.GetNode())}
 	defer in.close()
 	for {
 		message, err := stream.Recv()
@@ -145,10 +146,12 @@ func bearerToken(ctx context.Context) string {
 // reader brings the frames of one stream through.
 type reader struct {
 	server  *Server
+	log     *slog.Logger
 	decoder *telemetry.Decoder
 	checker checker
 	lane    int
-	values  int // of a frame
+	values  int    // of a frame
+	newest  uint64 // the largest sequence that was read
 }
 
 // take reads one frame, shows it to the sink and hands it to the store. An error ends the stream.
@@ -158,20 +161,34 @@ func (r *reader) take(ctx context.Context, in *telemetrypb.Frame) (answer, error
 	if err != nil {
 		var lost *telemetry.NeedsKeyError
 		if errors.As(err, &lost) {
-			return answer{sequence: sequence, now: s.deferred(sequence, err.Error(), true)}, nil
+			return answer{sequence: sequence, now: s.deferred(&telemetrypb.Deferral{Sequence: sequence, Reason: err.Error(), NeedsKey: true})}, nil
 		}
 		return answer{sequence: sequence, now: s.refuse(sequence, classInvalid, err.Error(), r.decoder.Lost())}, nil
 	}
+	if reason := r.checker.check(frame); reason != "" {
+		return answer{sequence: sequence, now: s.refuse(sequence, classInvalid, reason, false)}, nil
+	}
 	now := s.opts.Now()
-	if class, reason := r.checker.check(frame, now); class != "" {
-		return answer{sequence: sequence, now: s.refuse(sequence, class, reason, false)}, nil
+	is, first := standingOf(frame.End, now), sequence > r.newest
+	r.newest = max(r.newest, sequence)
+	if first {
+		s.clocks.note(r.log, frame.Node, is, frame.End, now)
+	}
+	if is == tooEarly {
+		return answer{sequence: sequence, now: s.refuse(sequence, classFuture, is.describe(frame.Node, frame.End, now), false), logged: first}, nil
 	}
 	if n := len(frame.Values); n != r.values {
 		s.pace.resize(n - r.values)
 		r.values = n
 	}
-	// Decisions are made from memory: a disk that is full must not make a pod's load unknown.
+	// Decisions are made from memory: neither a disk that is full nor a clock that is wrong must make a pod's load unknown. What is
+	// stored late must have been seen before, or it would be taken for the present.
 	s.opts.Sink.Put(frame, now)
+	if is == early {
+		s.metrics.appendFailures.Inc()
+		return answer{sequence: sequence, now: s.deferred(&telemetrypb.Deferral{Sequence: sequence, Reason: is.describe(frame.Node, frame.End, now),
+			PauseMilliseconds: uint32(pauseFor(frame.End, now, first).Milliseconds())})}, nil
+	}
 	stored, err := s.writers.put(ctx, r.lane, frame)
 	return answer{sequence: sequence, stored: stored}, err
 }

@@ -14,6 +14,7 @@ import (
 // replica of the aggregator that was told the same writes the same, to the last bit.
 //
 //	at :12, :22, … the pods are looked at → the slice before waits for their nodes → its demand → six of them → written
+//	                                                                                                  (kept while that fails)
 //
 // With fewer than four slices whose demand can be known the minute is not known well enough and stays absent. It also does where
 // something is missing that another replica may have.
@@ -42,7 +43,8 @@ type RecorderOptions struct {
 	Workloads func() []Workload
 	// Load is what the devices of a pod on a node did between two moments of the node's clock, also of a pod that is gone since.
 	Load loadOf
-	// Append writes the demand of a workload over the minute that ended at a time.
+	// Append writes the demand of a workload over the minute that ended at a time. An error with a method Refusal() (class, reason
+	// string) is for good; after any other it is called again.
 	Append     func(ctx context.Context, id ID, at time.Time, busyGPUs, pods float64) error
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -93,8 +95,11 @@ type Recorder struct {
 	// looked is the end of the slice whose pods were looked at last, and before what was seen; nil when nothing was.
 	looked time.Time
 	before map[ID][]Pod
-	// minutes are those not yet written, oldest first.
-	minutes []*minute
+	// minutes are those not yet known, oldest first, and unwritten what is known of them and not in the store.
+	minutes   []*minute
+	unwritten []point
+	// failing and dropping: it was logged that the store cannot take any now, and that some is lost for it.
+	failing, dropping bool
 
 	mu     sync.Mutex
 	latest map[ID]Demand
@@ -110,7 +115,7 @@ func NewRecorder(opts RecorderOptions) (*Recorder, error) {
 		latest: make(map[ID]Demand),
 		results: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "foretide_aggregator_demand_minutes_total",
-			Help: "Minutes of a workload's demand by what became of them: written, unknown (telemetry of a ready pod was missing) or failed (the store refused).",
+			Help: "Minutes of a workload's demand by what became of them: written, unknown (telemetry of a ready pod was missing) or failed (the store refused it, or could not take it for hours).",
 		}, []string{"result"}),
 	}
 	for _, result := range []string{"written", "unknown", "failed"} {

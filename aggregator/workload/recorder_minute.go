@@ -1,7 +1,6 @@
 package workload
 
 import (
-	"context"
 	"slices"
 	"time"
 )
@@ -43,7 +42,7 @@ func (r *Recorder) look(end, now time.Time) {
 	case since < 0 && -since <= waitUntil:
 		return // the clock was set back a little, and catches up
 	case since < 0:
-		r.forget()
+		r.forget(end)
 	}
 	before := r.before
 	r.looked, r.before = end, nil
@@ -73,8 +72,11 @@ func (r *Recorder) look(end, now time.Time) {
 	}
 }
 
-// forget gives up what waits: it was of a time that comes again.
-func (r *Recorder) forget() {
+// forget gives up what waits: it is of a time that comes again. Of what only waits to be written, the minutes that come again whole.
+func (r *Recorder) forget(now time.Time) {
+	waiting := len(r.unwritten)
+	r.unwritten = slices.DeleteFunc(r.unwritten, func(p point) bool { return !p.end.Before(now.Add(recordEvery)) })
+	r.results.WithLabelValues("unknown").Add(float64(waiting - len(r.unwritten)))
 	for _, m := range r.minutes {
 		r.results.WithLabelValues("unknown").Add(float64(len(m.demands)))
 	}
@@ -168,38 +170,6 @@ func demandOf(namespace string, pods []Pod, loadOf loadOf, end time.Time, last b
 		out.state = sliceKnown
 	}
 	return out
-}
-
-// write hands the minutes that ended to the store, of each workload when it waits for nothing more.
-func (r *Recorder) write(ctx context.Context) {
-	var failed int
-	var failure error
-	for _, m := range r.minutes {
-		if r.looked.Before(m.end) {
-			continue
-		}
-		for id, demand := range m.demands {
-			busyGPUs, pods, state := mean(demand)
-			if state == sliceWaiting {
-				continue
-			}
-			delete(m.demands, id)
-			if state != sliceKnown || m.looks < slicesPerMinute {
-				r.results.WithLabelValues("unknown").Inc()
-				continue
-			}
-			if err := r.opts.Append(ctx, id, m.end, busyGPUs, pods); err != nil {
-				r.results.WithLabelValues("failed").Inc()
-				failed, failure = failed+1, err
-				continue
-			}
-			r.results.WithLabelValues("written").Inc()
-		}
-	}
-	r.minutes = slices.DeleteFunc(r.minutes, func(m *minute) bool { return len(m.demands) == 0 && !r.looked.Before(m.end) })
-	if failed > 0 {
-		r.opts.Logger.Error("demand not recorded", "workloads", failed, "err", failure)
-	}
 }
 
 // mean is that of the slices that are known: waiting as long as one waits, missing when one is missing, and unknown when too few are

@@ -2,7 +2,6 @@ package workload
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -23,7 +22,8 @@ type tape struct {
 	pods    []Pod
 	loads   map[string]Load
 	written []string
-	refuse  error
+	fail    error // of the store
+	log     strings.Builder
 }
 
 var bert = ID{"default", "Deployment", "bert"}
@@ -48,10 +48,12 @@ func newTape(t *testing.T, pods ...Pod) *tape {
 			return Load{Reports: ReportsComplete}
 		},
 		Append: func(_ context.Context, id ID, at time.Time, busy, pods float64) error {
-			tp.written = append(tp.written, fmt.Sprintf("%s %s %.2f %.2f", id.Name, at.Format("15:04:05"), busy, pods))
-			return tp.refuse
+			if tp.fail == nil {
+				tp.written = append(tp.written, fmt.Sprintf("%s %s %.2f %.2f", id.Name, at.Format("15:04:05"), busy, pods))
+			}
+			return tp.fail
 		},
-		Logger:     slog.New(slog.DiscardHandler),
+		Logger:     slog.New(slog.NewTextHandler(&tp.log, nil)),
 		Registerer: prometheus.NewRegistry(),
 	})
 	if err != nil {
@@ -168,17 +170,6 @@ func TestAMinuteThatWasSleptThroughIsNotMixedWithTheNext(t *testing.T) {
 	tp.play(190, 240)
 	tp.expect(t, "bert 12:04:00 1.00 1.00")
 	tp.expectCounts(t, 1, 1, 0)
-}
-
-func TestARefusedMinuteIsCountedAndTheNextIsTried(t *testing.T) {
-	tp := newTape(t, ready("a"))
-	tp.loads["default/a"] = doing(0.5)
-	tp.refuse = errors.New("disk full")
-	tp.play(10, 60)
-	tp.refuse = nil
-	tp.play(70, 120)
-	tp.expect(t, "bert 12:01:00 0.50 1.00", "bert 12:02:00 0.50 1.00")
-	tp.expectCounts(t, 1, 0, 1)
 }
 
 func TestDemandNowIsToldWhileTheStoreIsSlow(t *testing.T) {

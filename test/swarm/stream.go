@@ -137,7 +137,9 @@ func (a *agent) answered(message *telemetrypb.AggregatorMessage) error {
 		a.waiting[i].sent = time.Time{}
 		a.inFlight--
 		a.pace(m.Deferral.GetReportIntervalMilliseconds())
-		a.paused = now.Add(time.Duration(m.Deferral.GetPauseMilliseconds()) * time.Millisecond)
+		if until := now.Add(time.Duration(m.Deferral.GetPauseMilliseconds()) * time.Millisecond); until.After(a.paused) {
+			a.paused = until
+		}
 		a.swarm.Deferred.Add(1)
 		a.swarm.complain(m.Deferral.GetReason())
 		a.lost(m.Deferral.GetNeedsKey())
