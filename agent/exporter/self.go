@@ -82,7 +82,7 @@ func newSelfCollector(version string, self func() Self) *selfCollector {
 		bytes:        desc("spool_bytes", "bytes", "Size of those batches."),
 		diskBytes:    desc("spool_disk_bytes", "bytes", "Size of the spool's files."),
 		age:          desc("spool_oldest_seconds", "seconds", "How old the oldest batch is that some aggregator has not acknowledged; 0 when there is none."),
-		dropped:      desc("batches_dropped_total", "", "Batches dropped before every aggregator had acknowledged them, because the spool was full or they became too old."),
+		dropped:      desc("batches_dropped_total", "", "Batches dropped before every aggregator had acknowledged them, because the spool was full, they became too old, or their file could not be read."),
 		refused:      desc("batches_refused_total", "", "Batches an aggregator refused for good."),
 		acknowledged: desc("batches_acknowledged_total", "", "Batches that an aggregator has made durable."),
 		deferred:     desc("batches_deferred_total", "", "Times an aggregator could not store a batch yet; it is sent again."),

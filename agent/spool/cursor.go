@@ -17,8 +17,8 @@ const (
 	maxBacklogGiven = 8
 	// fewWaiting is how many waiting batches go in order, the new ones last.
 	fewWaiting = 16
-	// readAgain is the pause after a file could not be read.
-	readAgain = 10 * time.Second
+	// readTries is how often a file is read that cannot be, and readAgain the pause between two times.
+	readTries, readAgain = 4, 10 * time.Second
 )
 
 // Cursor gives out what one aggregator has not answered, for the time of one stream.
@@ -95,7 +95,7 @@ func (c *Cursor) choose(now time.Time) (*choice, time.Duration, <-chan struct{})
 	}
 	wait := c.paused.Sub(now)
 	few, newest := c.waiting() <= fewWaiting, s.lastKept()
-	switch oldest := c.oldest(); {
+	switch oldest := c.oldest(now); {
 	case few && wait <= 0 && oldest != 0:
 		return c.give(oldest, false), 0, nil
 	case newest > c.newest && !c.receiver.answered.has(newest):
@@ -121,9 +121,12 @@ func (c *Cursor) give(sequence uint64, backlog bool) *choice {
 	return &choice{sequence: sequence, segment: g, data: g.data, size: g.size}
 }
 
-// oldest is the first batch that is neither answered nor on its way; 0 when there is none.
-func (c *Cursor) oldest() uint64 {
+// oldest is the first batch that is neither answered nor on its way, and can be read for all that is known; 0 when there is none.
+func (c *Cursor) oldest(now time.Time) uint64 {
 	for _, g := range c.spool.segments {
+		if now.Before(g.again) {
+			continue
+		}
 		n := c.receiver.answered.missing(g.first)
 		for n <= g.last && c.has(n) {
 			n = c.receiver.answered.missing(n + 1)
@@ -165,32 +168,34 @@ func (c *Cursor) read(next *choice) (telemetry.Frame, bool) {
 	if next.data == nil {
 		var err error
 		if next.data, err = c.spool.disk.read(next.segment); err != nil {
-			c.unreadable(next.sequence, err, !errors.Is(err, fs.ErrNotExist))
+			c.unreadable(next, next.segment.first, err, errors.Is(err, fs.ErrNotExist))
 			return telemetry.Frame{}, false
 		}
 	}
 	frame, err := c.reader.frame(next.segment, next.data, next.sequence)
 	if err != nil {
-		c.unreadable(next.sequence, err, false)
+		c.unreadable(next, next.sequence, err, true) // those after it are told as the difference to it
 	}
 	return frame, err == nil
 }
 
-// unreadable keeps a batch for later, or drops it, and says so. It may just have been dropped for its age, and its file with it.
-func (c *Cursor) unreadable(sequence uint64, err error, later bool) {
-	s := c.spool
+// unreadable keeps the batches of a file that cannot be read for another time. When that was tried often enough, or is in vain,
+// those from a sequence on are dropped, and what comes after the file goes on.
+func (c *Cursor) unreadable(next *choice, from uint64, err error, inVain bool) {
+	s, g, now := c.spool, next.segment, time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.take(sequence)
-	i := s.indexOf(sequence)
+	c.take(next.sequence)
+	i := s.indexOf(next.sequence)
 	switch {
-	case i < 0:
-	case later:
-		s.o.Logger.Warn("a batch in the spool cannot be read now", "sequence", sequence, "error", err, "retry", readAgain)
-		c.paused = time.Now().Add(readAgain)
-	default:
-		s.o.Logger.Warn("a batch in the spool cannot be read, it is dropped", "sequence", sequence, "error", err)
-		s.giveUp(i, sequence)
+	case i < 0: // it has just been dropped for its age, and its file with it
+	case inVain || g.tries == readTries-1:
+		s.o.Logger.Warn("a file of the spool cannot be read, its batches are dropped and those after it go on; look after the disk it is on",
+			"file", s.fileOf(g), "batches", s.giveUp(i, from), "error", err)
+	case !now.Before(g.again): // else another cursor has just noted it
+		g.tries++
+		g.again = now.Add(readAgain)
+		time.AfterFunc(readAgain, s.lookAgain)
 	}
 }
 

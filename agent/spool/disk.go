@@ -1,11 +1,16 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -13,21 +18,23 @@ import (
 // aggregators notice.
 const saveEvery = 5 * time.Second
 
-// disk is the folder of a spool. One goroutine writes, and never under the spool's mutex: a disk that hangs must not stop the
-// sampling.
+// disk is the folder of a spool. One goroutine reads and writes it, and never under the spool's mutex: a disk that hangs must
+// not stop the sampling.
 //
 // Files are not synced. What is written is in the kernel's hands and survives the end of the agent, also by SIGKILL; only a
 // node that crashes loses the last seconds. A file whose batches are acknowledged is removed, most before the kernel wrote
 // it out, so that a healthy agent hardly touches the device.
 type disk struct {
 	folder string
-	lock   *os.File
+	logger *slog.Logger
 	wake   chan struct{}
 	end    chan struct{}
 	ended  chan struct{}
 
 	// The rest is guarded by the spool's mutex.
 
+	// lock is held from when the folder is this process's; until then nothing of this run is in it. Only the goroutine sets it.
+	lock *os.File
 	// gone are segments whose files are to be removed.
 	gone []*segment
 	// unsaved means that receivers have changed since they were saved.
@@ -35,6 +42,10 @@ type disk struct {
 	saved   time.Time
 	// failing means that the last attempt failed, and that this was said.
 	failing bool
+}
+
+func newDisk(folder string, logger *slog.Logger) *disk {
+	return &disk{folder: folder, logger: logger, wake: make(chan struct{}, 1), end: make(chan struct{}), ended: make(chan struct{})}
 }
 
 // work is what is to be done in the folder.
@@ -91,9 +102,41 @@ func (s *Spool) keep() {
 	}
 }
 
+// attach makes the folder this process's where it is not yet, and takes over what an earlier run left.
+func (s *Spool) attach() error {
+	if s.disk.lock != nil {
+		return nil
+	}
+	now := time.Now()
+	found, err := s.disk.open(now, cmp.Or(s.floor, math.MaxUint64))
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.takeOver(found, now)
+	session := s.sessionJSON()
+	s.mu.Unlock()
+	return errors.Join(found.failed, writeFile(s.disk.path(sessionFile), session))
+}
+
 // store writes down what is not written yet. What fails is tried again the next time: until then it is in memory, within the
 // bounds of memory.
 func (s *Spool) store(all bool) error {
+	err := s.attach()
+	if s.disk.lock != nil {
+		err = errors.Join(err, s.flush(all))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.disk.lock == nil {
+		s.disk.saved = time.Now() // that was the attempt
+	}
+	s.tell(err)
+	return err
+}
+
+// flush removes and writes what there is to remove and to write.
+func (s *Spool) flush(all bool) error {
 	s.mu.Lock()
 	w := s.workLeft(all)
 	s.mu.Unlock()
@@ -114,17 +157,15 @@ func (s *Spool) store(all bool) error {
 	}
 	s.disk.gone = append(left, s.disk.gone...)
 	s.disk.unsaved = s.disk.unsaved || err != nil && w.state != nil
-	err = errors.Join(notRemoved, err)
 	s.trimCache()
-	s.tell(err)
-	return err
+	return errors.Join(notRemoved, err)
 }
 
 // tell logs when the disk fails, and when it works again for everything there is to write.
 func (s *Spool) tell(err error) {
 	switch {
 	case err != nil && !s.disk.failing:
-		s.o.Logger.Warn("the spool's folder cannot be written, batches are kept in memory only; free space on its disk or look after it",
+		s.o.Logger.Warn("the spool's folder cannot be written, batches are kept in memory only; free space on its disk or let the agent write to it",
 			"path", s.o.Path, "error", err)
 	case err == nil && s.disk.failing && s.disk.unsaved:
 		return
@@ -155,7 +196,26 @@ func (d *disk) path(name string) string { return filepath.Join(d.folder, name) }
 // segmentSuffix is preceded by the sequence of the first batch.
 const segmentSuffix = ".segment"
 
-func (d *disk) file(g *segment) string { return d.path(fmt.Sprintf("%020d%s", g.first, segmentSuffix)) }
+func nameOf(first uint64) string { return fmt.Sprintf("%020d%s", first, segmentSuffix) }
+
+// firstOf is the sequence in the name of a segment's file; 0 when it is the name of another.
+func firstOf(name string) uint64 {
+	first, _ := strconv.ParseUint(strings.TrimSuffix(name, segmentSuffix), 10, 64)
+	if name != nameOf(first) {
+		return 0
+	}
+	return first
+}
+
+func (d *disk) file(g *segment) string { return d.path(nameOf(g.first)) }
+
+// fileOf names where a segment is.
+func (s *Spool) fileOf(g *segment) string {
+	if s.disk == nil {
+		return "memory"
+	}
+	return s.disk.file(g)
+}
 
 func (d *disk) read(g *segment) ([]byte, error) { return os.ReadFile(d.file(g)) }
 
@@ -184,7 +244,11 @@ func (d *disk) remove(gone []*segment) (left []*segment, err error) {
 func (d *disk) close(s *Spool) error {
 	close(d.end)
 	<-d.ended
-	return errors.Join(s.store(true), d.lock.Close())
+	err := s.store(true)
+	if d.lock != nil {
+		err = errors.Join(err, d.lock.Close())
+	}
+	return err
 }
 
 // writeFile replaces a file as a whole.
@@ -204,7 +268,7 @@ func (d *disk) segmentFiles() ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if filepath.Ext(e.Name()) == segmentSuffix && e.Type().IsRegular() {
+		if firstOf(e.Name()) > 0 && e.Type().IsRegular() {
 			names = append(names, e.Name())
 		}
 	}

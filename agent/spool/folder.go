@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -37,31 +39,39 @@ type savedReceiver struct {
 
 func newSession() string { return rand.Text() }
 
-// takeOver makes the folder this process's and takes what an earlier run left.
-func (s *Spool) takeOver() error {
-	if err := os.MkdirAll(s.o.Path, 0o700); err != nil {
-		return err
+// left is what an earlier run left in the folder.
+type left struct {
+	lock      *os.File
+	session   savedSession // zero when there is none
+	receivers map[string]savedReceiver
+	segments  []*segment
+	// lost are the batches that files had before they were damaged.
+	lost []span
+	// failed is why such a file could not be removed or cut off.
+	failed error
+}
+
+// errInUse says that the folder is another process's.
+var errInUse = errors.New("another agent uses it: each needs a folder of its own")
+
+// open makes the folder this process's and reads what an earlier run left there, as far as its sequences are smaller than those
+// before the given one.
+func (d *disk) open(now time.Time, before uint64) (found left, err error) {
+	if err := os.MkdirAll(d.folder, 0o700); err != nil {
+		return left{}, err
 	}
-	d := &disk{folder: s.o.Path, wake: make(chan struct{}, 1), end: make(chan struct{}), ended: make(chan struct{})}
-	var err error
-	if d.lock, err = lock(d.path(lockFile)); err != nil {
-		return err
+	if found.lock, err = lock(d.path(lockFile)); err != nil {
+		return left{}, err
 	}
-	s.disk = d
-	now := time.Now()
-	if err := s.takeSegments(now); err != nil {
-		return errors.Join(err, d.lock.Close())
+	for name, into := range map[string]any{sessionFile: &found.session, receiversFile: &found.receivers} {
+		if err := d.readJSON(name, into); err != nil {
+			return left{}, errors.Join(err, found.lock.Close())
+		}
 	}
-	if err := s.takeReceivers(); err != nil {
-		return errors.Join(err, d.lock.Close())
+	if err := d.readSegments(&found, now, before); err != nil {
+		return left{}, errors.Join(err, found.lock.Close())
 	}
-	if err := s.beginRun(now); err != nil {
-		return errors.Join(err, d.lock.Close())
-	}
-	s.settleAll()
-	s.bound(now)
-	s.stats.settled = 0 // that was counted by the run before
-	return nil
+	return found, nil
 }
 
 // lock holds a file until it is closed, or the process ends.
@@ -73,71 +83,121 @@ func lock(path string) (*os.File, error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, errors.New("another agent uses it: each needs a folder of its own")
+			return nil, errInUse
 		}
 		return nil, fmt.Errorf("lock %q: %w", path, err)
 	}
 	return f, nil
 }
 
-// beginRun reads the session, or draws one, and takes sequences that were never used.
-func (s *Spool) beginRun(now time.Time) error {
-	var saved savedSession
-	found, err := s.readJSON(sessionFile, &saved)
+// readSegments takes every file for as far as it is whole. What is damaged is removed.
+func (d *disk) readSegments(found *left, now time.Time, before uint64) error {
+	names, err := d.segmentFiles()
 	if err != nil {
 		return err
 	}
-	if !found || saved.Session == "" {
-		saved = savedSession{Session: newSession()}
-		clear(s.receivers) // what they have answered is of a session that is lost, and its sequences may come again
-	} else {
-		// The time is for the run before that could not write its number down.
-		saved.Run = max(saved.Run+1, uint64(max(0, now.Unix())))
+	last := uint64(0)
+	for i, name := range names {
+		next := uint64(math.MaxUint64)
+		if i+1 < len(names) {
+			next = firstOf(names[i+1])
+		}
+		g, lost, err := d.readSegment(name, next, now)
+		if g != nil && (g.first <= last || g.last >= before) {
+			lost = span{max(g.first, last+1), g.last}
+			g, err = nil, fmt.Errorf("it has batches %d to %d: they must come after %d and before %d", g.first, g.last, last, before)
+		}
+		switch path := d.path(name); {
+		case g == nil:
+			d.logger.Warn("a file of the spool is damaged, its batches are dropped and it is removed; look after the disk it is on",
+				"file", path, "error", err)
+			err = os.Remove(path)
+		case lost.Last > 0:
+			d.logger.Warn("the end of a file of the spool is torn, it is cut off", "file", path, "batches", g.len(), "dropped", lost.Last-g.last)
+			err = os.Truncate(path, int64(g.size))
+		}
+		if g != nil {
+			found.segments, last = append(found.segments, g), g.last
+		}
+		found.lost, found.failed = append(found.lost, lost), errors.Join(found.failed, err)
 	}
-	s.session, s.last = saved.Session, max(saved.Run*runSequences, s.lastKept())
-	content, err := json.Marshal(saved)
-	if err == nil {
-		err = writeFile(s.disk.path(sessionFile), content)
-	}
-	s.tell(err)
 	return nil
 }
 
-// takeSegments takes every file for as far as it is whole.
-func (s *Spool) takeSegments(now time.Time) error {
-	names, err := s.disk.segmentFiles()
+// readSegment takes a file for as far as it is whole, and says which batches it had beyond that. One that cannot be read now is
+// taken for what it may have, up to the next file: the cursors try it again.
+func (d *disk) readSegment(name string, next uint64, now time.Time) (g *segment, lost span, err error) {
+	first, path := firstOf(name), d.path(name)
+	data, err := os.ReadFile(path)
 	if err != nil {
-		return err
+		g = &segment{first: first, last: min(first+segmentBatches, next) - 1, put: now, sealed: true}
+		if info, err := os.Stat(path); err == nil {
+			g.put = now.Add(-max(0, now.Sub(info.ModTime())))
+			g.size, g.written = int(info.Size()), int(info.Size())
+		}
+		g.began = g.put
+		return g, span{}, nil
 	}
-	for _, name := range names {
-		path := s.disk.path(name)
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		g, err := scanSegment(data, now)
-		if g != nil && (s.disk.file(g) != path || g.first <= s.lastKept()) {
-			g, err = nil, fmt.Errorf("it begins with batch %d", g.first)
-		}
-		switch {
-		case err != nil:
-			s.o.Logger.Warn("a file of the spool is damaged, it is removed", "file", path, "error", err)
-		case g == nil:
-			s.o.Logger.Warn("a file of the spool has no whole batch, it is removed", "file", path, "bytes", len(data))
-		default:
-			if g.size < len(data) {
-				s.o.Logger.Warn("the end of a file of the spool is torn, it is cut off", "file", path, "batches", g.len(), "cut_bytes", len(data)-g.size)
-				err = os.Truncate(path, int64(g.size))
-			}
-			s.segments = append(s.segments, g)
-		}
-		if g == nil {
-			err = os.Remove(path)
-		}
-		s.tell(err)
+	g, err = scanSegment(data, now)
+	if err == nil && g.first != first {
+		err = fmt.Errorf("it begins with batch %d", g.first)
 	}
-	return nil
+	if err != nil {
+		return nil, span{first, min(first+countRecords(data), next) - 1}, err
+	}
+	if n := countRecords(data[g.size:]); n > 0 {
+		lost = span{g.last + 1, min(g.last+1+n, next) - 1}
+	}
+	return g, lost, nil
 }
+
+// takeOver has what an earlier run left stand before what came in this one, as far as anything did.
+func (s *Spool) takeOver(found left, now time.Time) {
+	s.disk.lock, s.floor = found.lock, 0
+	if found.session.Session == "" {
+		found.receivers = nil // what they have answered is of a session that is lost, and its sequences may come again
+	}
+	for store, saved := range found.receivers {
+		if s.receivers[store] == nil {
+			s.receivers[store] = &receiver{answered: slices.Clone(s.done), seen: saved.Seen}
+		}
+		for _, a := range saved.Answered {
+			if a.First <= a.Last {
+				s.receivers[store].answered.add(a.First, a.Last)
+			}
+		}
+	}
+	s.segments = append(found.segments, s.segments...)
+	s.beginRun(found.session, now)
+	settled := s.stats.settled // the rest was counted by the run before
+	s.settleAll()
+	s.stats.settled = settled
+	for _, lost := range found.lost {
+		for n := max(lost.First, 1); n <= lost.Last; n++ {
+			if !s.answeredByAll(n) {
+				s.stats.Dropped++
+			}
+		}
+	}
+	s.bound(now)
+	s.touch()
+	s.announce()
+}
+
+// beginRun takes the session there was, or draws one, and takes sequences that were never used, unless this run has both.
+func (s *Spool) beginRun(saved savedSession, now time.Time) {
+	switch {
+	case s.session != "":
+	case saved.Session == "":
+		s.session, s.last = newSession(), s.lastKept()
+	default:
+		// The time is for the run before that could not write its number down.
+		s.session, s.last = saved.Session, max((saved.Run+1)*runSequences, runAt(now), s.lastKept())
+	}
+}
+
+// runAt is what is smaller than the sequences of a run that begins now without knowing of those before.
+func runAt(now time.Time) uint64 { return uint64(max(0, now.Unix())) * runSequences }
 
 // lastKept is the last batch there is; 0 when there is none.
 func (s *Spool) lastKept() uint64 {
@@ -145,24 +205,6 @@ func (s *Spool) lastKept() uint64 {
 		return s.segments[n-1].last
 	}
 	return 0
-}
-
-// takeReceivers reads who has answered what. Without it everything is sent again.
-func (s *Spool) takeReceivers() error {
-	saved := map[string]savedReceiver{}
-	if found, err := s.readJSON(receiversFile, &saved); err != nil || !found {
-		return err
-	}
-	for store, r := range saved {
-		var answered spans
-		for _, a := range r.Answered {
-			if a.First <= a.Last {
-				answered.add(a.First, a.Last)
-			}
-		}
-		s.receivers[store] = &receiver{answered: answered, seen: r.Seen}
-	}
-	return nil
 }
 
 func (s *Spool) receiversJSON(now time.Time) []byte {
@@ -178,18 +220,23 @@ func (s *Spool) receiversJSON(now time.Time) []byte {
 	return content
 }
 
-// readJSON reads one of the small files and reports whether it was there. A damaged one counts as absent.
-func (s *Spool) readJSON(name string, into any) (bool, error) {
-	content, err := os.ReadFile(s.disk.path(name))
+// sessionJSON is read by the next run, which takes greater sequences.
+func (s *Spool) sessionJSON() []byte {
+	content, _ := json.Marshal(savedSession{Session: s.session, Run: s.last / runSequences}) // a word and a number
+	return content
+}
+
+// readJSON reads one of the small files. A damaged one counts as absent.
+func (d *disk) readJSON(name string, into any) error {
+	content, err := os.ReadFile(d.path(name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return nil
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
 	if err := json.Unmarshal(content, into); err != nil {
-		s.o.Logger.Warn("a file of the spool is damaged, it is made anew", "file", s.disk.path(name), "error", err)
-		return false, nil
+		d.logger.Warn("a file of the spool is damaged, it is made anew", "file", d.path(name), "error", err)
 	}
-	return true, nil
+	return nil
 }

@@ -64,15 +64,20 @@ func (s *Spool) answered(sequence uint64) bool {
 	return false
 }
 
-// settle notes a batch as done when every receiver has answered it, and reports whether this made it so.
-func (s *Spool) settle(sequence uint64) bool {
-	if len(s.receivers) == 0 || s.done.has(sequence) {
-		return false
-	}
+// answeredByAll reports whether every receiver has answered a batch; not when there is none.
+func (s *Spool) answeredByAll(sequence uint64) bool {
 	for _, r := range s.receivers {
 		if !r.answered.has(sequence) {
 			return false
 		}
+	}
+	return len(s.receivers) > 0
+}
+
+// settle notes a batch as done when every receiver has answered it, and reports whether this made it so.
+func (s *Spool) settle(sequence uint64) bool {
+	if s.done.has(sequence) || !s.answeredByAll(sequence) {
+		return false
 	}
 	s.done.add(sequence, sequence)
 	s.stats.settled++
@@ -86,17 +91,4 @@ func (s *Spool) indexOf(sequence uint64) int {
 		return -1
 	}
 	return i
-}
-
-// giveUp drops one batch of a segment.
-func (s *Spool) giveUp(i int, sequence uint64) {
-	if s.done.has(sequence) {
-		return
-	}
-	for _, r := range s.receivers {
-		r.answered.add(sequence, sequence)
-	}
-	s.done.add(sequence, sequence)
-	s.stats.Dropped++
-	s.leaveIfDone(i)
 }

@@ -30,6 +30,9 @@ type segment struct {
 	size, written int
 	// sealed means that nothing is added any more.
 	sealed bool
+	// tries is how often the file could not be read, and again when it is to be tried next.
+	tries int
+	again time.Time
 }
 
 func (g *segment) len() int { return int(g.last - g.first + 1) }
@@ -53,7 +56,7 @@ const maxRecord = 64 << 20
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // errTorn says that the data ends within a record, or goes on with something else.
-var errTorn = errors.New("the last record is not whole")
+var errTorn = errors.New("a record is not whole")
 
 // appendRecord adds a frame. The one thing that cannot be written is text that is not UTF-8.
 func appendRecord(data []byte, frame *telemetrypb.Frame) ([]byte, error) {
@@ -68,9 +71,18 @@ func appendRecord(data []byte, frame *telemetrypb.Frame) ([]byte, error) {
 	return out, nil
 }
 
-// cutRecord returns the first frame's bytes and what comes after it. An empty frame is none: a file that lost its content with
-// the power reads as zeros.
+// cutRecord returns the first frame's bytes and what comes after it.
 func cutRecord(data []byte) (payload, rest []byte, err error) {
+	payload, rest, err = cutByLength(data)
+	if err == nil && crc32.Checksum(payload, castagnoli) != binary.LittleEndian.Uint32(data[4:]) {
+		return nil, nil, errTorn
+	}
+	return payload, rest, err
+}
+
+// cutByLength believes what a record says of its length. An empty frame is none: a file that lost its content with the power
+// reads as zeros.
+func cutByLength(data []byte) (payload, rest []byte, err error) {
 	if len(data) < recordHead {
 		return nil, nil, errTorn
 	}
@@ -78,14 +90,19 @@ func cutRecord(data []byte) (payload, rest []byte, err error) {
 	if n == 0 || n > maxRecord || int(n) > len(data)-recordHead {
 		return nil, nil, errTorn
 	}
-	payload, rest = data[recordHead:recordHead+n], data[recordHead+n:]
-	if crc32.Checksum(payload, castagnoli) != binary.LittleEndian.Uint32(data[4:]) {
-		return nil, nil, errTorn
-	}
-	return payload, rest, nil
+	return data[recordHead : recordHead+n], data[recordHead+n:], nil
 }
 
-// scanSegment takes what a file holds for as far as it is whole. It is nil when not even the first record is.
+// countRecords is how many records there are, or were before they were damaged: as many as their lengths tell.
+func countRecords(data []byte) (n uint64) {
+	for len(data) > 0 {
+		n++
+		_, data, _ = cutByLength(data) // nothing is left where a length makes no sense
+	}
+	return n
+}
+
+// scanSegment takes what a file holds for as far as it is whole. An error says why there is nothing to take.
 func scanSegment(data []byte, now time.Time) (*segment, error) {
 	g := &segment{sealed: true}
 	var newest []byte
@@ -107,7 +124,7 @@ func scanSegment(data []byte, now time.Time) (*segment, error) {
 		g.size = len(data) - len(rest)
 	}
 	if g.size == 0 {
-		return nil, nil
+		return nil, fmt.Errorf("none of its %d bytes are a whole batch", len(data))
 	}
 	var frame telemetrypb.Frame
 	if err := proto.Unmarshal(newest, &frame); err != nil {

@@ -10,10 +10,11 @@ package spool
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/foretide/foretide/pkg/telemetry"
@@ -38,7 +39,8 @@ const (
 
 // Options configures a [Spool]. What is zero takes its default.
 type Options struct {
-	// Path is the folder for the files, which is made; empty keeps everything in memory.
+	// Path is the folder for the files, which is made; empty keeps everything in memory. While it cannot be used everything is
+	// in memory, too.
 	Path string
 	// MaxMemoryBytes bounds what is in memory only. It has to do for everything where there is no folder, or the disk fails.
 	MaxMemoryBytes int
@@ -55,10 +57,12 @@ type Spool struct {
 	session string
 	disk    *disk // nil without a folder
 
-	mu        sync.Mutex
-	framer    telemetry.Framer
-	encoder   telemetry.Encoder
-	last      uint64          // the sequence given last
+	mu      sync.Mutex
+	framer  telemetry.Framer
+	encoder telemetry.Encoder
+	last    uint64 // the sequence given last
+	// floor is below the sequences of this run as long as there may be others in a folder that cannot be used; then it is 0.
+	floor     uint64
 	newest    telemetry.Frame // what most cursors want next
 	segments  []*segment      // ascending; never an empty one
 	receivers map[string]*receiver
@@ -73,11 +77,12 @@ type Spool struct {
 type Stats struct {
 	// Batches are those in the spool that some receiver has not answered; without any receiver all.
 	Batches int
-	// Bytes is the size of the segments they are in, MemoryBytes what is in memory of all there are, and DiskBytes in files.
+	// Bytes is the size of the segments they are in, MemoryBytes what is in memory of all there are, and DiskBytes in files:
+	// less than Bytes while the disk fails.
 	Bytes, MemoryBytes, DiskBytes int
 	// OldestAge is how long ago the oldest of them came; zero when there is none.
 	OldestAge time.Duration
-	// Dropped were pushed out by newer ones or too old before every receiver had answered, or could not be kept at all.
+	// Dropped were pushed out by newer ones or too old before every receiver had answered, or could not be kept or read back at all.
 	Dropped uint64
 	// Refused counts the refusals: an aggregator did not take a batch and never will.
 	Refused uint64
@@ -87,7 +92,8 @@ type Stats struct {
 	Deferred uint64
 }
 
-// Open takes over what is in the folder. An error means that the folder cannot be used, or another process uses it.
+// Open takes over what is in the folder. An error means that another process uses it, or that the path is no folder's; a disk
+// that fails is said, and used once it works.
 func Open(o Options) (*Spool, error) {
 	if o.MaxMemoryBytes == 0 {
 		o.MaxMemoryBytes = DefaultMaxMemoryBytes
@@ -106,9 +112,16 @@ func Open(o Options) (*Spool, error) {
 		s.session = newSession()
 		return s, nil
 	}
-	if err := s.takeOver(); err != nil {
+	s.disk = newDisk(o.Path, o.Logger)
+	err := s.attach()
+	if errors.Is(err, errInUse) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, fmt.Errorf("spool in %q: %w", o.Path, err)
 	}
+	if s.session == "" {
+		s.session, s.floor = newSession(), runAt(time.Now())
+		s.last = s.floor
+	}
+	s.tell(err)
 	go s.keep()
 	return s, nil
 }
@@ -172,70 +185,6 @@ func (s *Spool) seal() {
 	if g := s.current(); g != nil {
 		g.sealed, g.data = true, bytes.Clone(g.data) // without the room to grow
 		s.leaveIfDone(len(s.segments) - 1)
-	}
-}
-
-// bound drops what is too old or too much, and lets go of what is in memory and in a file. The current segment always stays.
-func (s *Spool) bound(now time.Time) {
-	s.forgetAbsent(now)
-	memoryOnly, all := 0, 0
-	for _, g := range s.segments {
-		all += g.size
-		if g.written < g.size {
-			memoryOnly += g.size
-		}
-	}
-	for i := 0; i < len(s.segments) && s.segments[i].sealed; {
-		g := s.segments[i]
-		old, large := now.Sub(g.put) > s.o.MaxAge+settling, s.disk != nil && all > s.o.MaxDiskBytes
-		full := memoryOnly > s.o.MaxMemoryBytes && g.written < g.size
-		if !old && !large && !full {
-			i++ // what is in its file makes no room in memory
-			continue
-		}
-		all -= g.size
-		if g.written < g.size {
-			memoryOnly -= g.size
-		}
-		s.stats.Dropped += uint64(g.len() - s.done.count(g.first, g.last))
-		s.remove(i)
-	}
-	s.trimCache()
-}
-
-// trimCache keeps the newest in memory.
-func (s *Spool) trimCache() {
-	kept := 0
-	for _, g := range slices.Backward(s.segments) {
-		if kept += len(g.data); kept > cacheBytes && g.sealed && g.written == g.size {
-			kept -= len(g.data)
-			g.data = nil
-		}
-	}
-}
-
-// leaveIfDone removes a segment that nothing is to be added to and nobody waits for.
-func (s *Spool) leaveIfDone(i int) {
-	if g := s.segments[i]; g.sealed && s.done.count(g.first, g.last) == g.len() {
-		s.remove(i)
-	}
-}
-
-// remove takes a segment out, and notes that nobody needs to answer it: in a set of answers there shall be no holes for it.
-func (s *Spool) remove(i int) {
-	g := s.segments[i]
-	from := g.first
-	if i == 0 {
-		from = 0
-	}
-	s.done.add(from, g.last)
-	for _, r := range s.receivers {
-		r.answered.add(from, g.last)
-	}
-	s.segments = slices.Delete(s.segments, i, i+1)
-	if s.disk != nil {
-		s.disk.gone = append(s.disk.gone, g)
-		s.poke()
 	}
 }
 
@@ -311,6 +260,13 @@ func (s *Spool) Close() error {
 		return nil
 	}
 	return s.disk.close(s)
+}
+
+// lookAgain has the cursors look for what they may give.
+func (s *Spool) lookAgain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.announce()
 }
 
 func (s *Spool) announce() {

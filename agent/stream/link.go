@@ -2,8 +2,9 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -12,9 +13,13 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
+	"github.com/foretide/foretide/pkg/lane"
 	"github.com/foretide/foretide/pkg/telemetry"
 	"github.com/foretide/foretide/pkg/telemetry/telemetrypb"
 )
+
+// waitFirst to waitLast, less up to half, is the pause before the next stream: twice as long after each that failed.
+const waitFirst, waitLast = 500 * time.Millisecond, 30 * time.Second
 
 // link is the connection to one replica.
 type link struct {
@@ -25,6 +30,8 @@ type link struct {
 	refusals  rarely
 	deferrals rarely
 	oversize  rarely
+	// logged is why there was no stream, as it was logged last; it is run's.
+	logged string
 
 	// end ends the link, and missing is since when the replica has not been found any more; both are the stream's.
 	end     context.CancelFunc
@@ -36,12 +43,10 @@ func newLink(s *Stream, r replica) *link {
 	return &link{stream: s, replica: r, refusals: rarely{logger: log}, deferrals: rarely{logger: log}, oversize: rarely{logger: log}}
 }
 
-// run sends until ctx ends. Whatever ends a stream, another is tried after a pause; the reason is logged when it is not the
-// one before.
+// run sends until ctx ends. Whatever ends a stream, another is tried after a pause.
 func (l *link) run(ctx context.Context) {
-	var pause backoff
-	logged := ""
-	for {
+	pause := lane.Backoff{First: waitFirst, Last: waitLast}
+	for ctx.Err() == nil {
 		err := l.once(ctx)
 		answered := l.connected.Swap(false)
 		l.stream.wishes.forget(l)
@@ -49,25 +54,41 @@ func (l *link) run(ctx context.Context) {
 			return
 		}
 		if answered {
-			pause.reset()
-			logged = ""
+			pause.Succeeded()
+			l.logged = ""
 		}
-		wait := pause.next(rand.Float64())
-		if text := err.Error(); text != logged {
-			l.stream.o.Logger.Warn("no stream to the aggregator", "address", l.replica.address, "host", l.replica.host, "error", err,
-				"retry", wait.Round(time.Millisecond))
-			logged = text
-		}
+		pause.Failed(time.Now())
+		wait := between(pause.Wait()/2, pause.Wait())
+		l.tell(err, answered, wait)
 		select {
 		case l.stream.broken <- struct{}{}:
 		default:
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
+		sleep(ctx, wait, nil)
 	}
+}
+
+// tell logs why there is no stream, when that is not what was logged last. That the aggregator ended one that worked is routine:
+// it ends each after a while, so that streams are spread anew.
+func (l *link) tell(err error, answered bool, retry time.Duration) {
+	log := l.stream.o.Logger.With("address", l.replica.address, "host", l.replica.host, "error", err, "retry", retry.Round(time.Millisecond))
+	switch text := err.Error(); {
+	case answered && isRoutine(err):
+		log.Debug("the aggregator ended the stream, another is made")
+	case text != l.logged:
+		log.Warn("no stream to the aggregator")
+		l.logged = text
+	}
+}
+
+// errEnded says that the aggregator ended the stream without an error.
+var errEnded = errors.New("the aggregator ended the stream")
+
+// isRoutine reports whether a stream ended because the aggregator wished so: it ended the stream, or had announced the end of
+// the connection (GOAWAY), which gRPC tells in the text alone.
+func isRoutine(err error) bool {
+	return errors.Is(err, errEnded) ||
+		status.Code(err) == codes.Unavailable && strings.Contains(err.Error(), "received prior goaway: code: NO_ERROR")
 }
 
 // once makes one stream and sends on it until it ends.

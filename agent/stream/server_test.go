@@ -23,6 +23,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/foretide/foretide/pkg/telemetry"
@@ -39,6 +40,8 @@ type aggregator struct {
 	// store is "store" when it is empty.
 	store    string
 	interval time.Duration
+	// keepalive is how long the connections last.
+	keepalive keepalive.ServerParameters
 	// greet is called instead of sending the Welcome when it is set.
 	greet func(hello *telemetrypb.Hello, stream telemetrypb.Telemetry_StreamServer) error
 	serve func(hello *telemetrypb.Hello, stream telemetrypb.Telemetry_StreamServer) error
@@ -77,7 +80,7 @@ func (a *aggregator) listen(t *testing.T, certificate tls.Certificate, address s
 		t.Fatal(err)
 	}
 	a.address = listener.Addr().String()
-	g := grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(&certificate)))
+	g := grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(&certificate)), grpc.KeepaliveParams(a.keepalive))
 	telemetrypb.RegisterTelemetryServer(g, a)
 	go func() { _ = g.Serve(listener) }()
 	t.Cleanup(g.Stop)
@@ -122,7 +125,7 @@ func runAgent(t *testing.T, batches int, where string, change func(*Options), ot
 	a := &agent{box: newOutbox(batches), log: &safeBuffer{}, pace: make(chan time.Duration, 10_000)}
 	at := netip.MustParseAddrPort(where)
 	o := Options{Addresses: []Address{{Host: name, Port: at.Port()}}, Node: "node-1", Session: "word", Version: "v1", Receiver: a.box.receiver,
-		SetReportInterval: func(d time.Duration) { a.pace <- d }, Logger: slog.New(slog.NewTextHandler(a.log, nil))}
+		SetReportInterval: func(d time.Duration) { a.pace <- d }, Logger: slog.New(slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	change(&o)
 	a.Stream = New(o)
 	a.find = func(context.Context, string, string) ([]netip.Addr, error) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -66,7 +65,7 @@ func (s *session) greet() (store string, err error) {
 func (s *session) next() (*telemetrypb.AggregatorMessage, error) {
 	message, err := s.stream.Recv()
 	if errors.Is(err, io.EOF) {
-		return nil, errors.New("the aggregator ended the stream")
+		return nil, errEnded
 	}
 	return message, err
 }
@@ -164,7 +163,7 @@ func (s *session) deferred(d *telemetrypb.Deferral) error {
 	}
 	s.ask(d.GetReportIntervalMilliseconds(), nil)
 	// Never before the pause is over, and not all agents at once.
-	s.receiver.Defer(d.GetSequence(), pause+rand.N(pause/2+1))
+	s.receiver.Defer(d.GetSequence(), between(pause, pause*3/2))
 	s.link.deferrals.say(time.Now(), "the aggregator cannot take a batch now; it is kept and sent again", "address", s.link.replica.address,
 		"sequence", d.GetSequence(), "reason", d.GetReason(), "pause", pause)
 	return nil

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/foretide/foretide/pkg/lane"
 	"github.com/foretide/foretide/pkg/telemetry"
 )
 
@@ -23,8 +24,12 @@ const (
 	maxSilence = time.Minute
 	// pingAfter and pingTimeout find a peer that is gone without a word. The aggregator allows a ping every 10 s.
 	pingAfter, pingTimeout = 20 * time.Second, 10 * time.Second
-	// lookUpEvery is how often the replicas are looked up, lookUpSoonest when a stream broke, lookUpWithin how long it may take.
-	lookUpEvery, lookUpSoonest, lookUpWithin = 10 * time.Second, time.Second, 5 * time.Second
+	// lookUpEvery is about how often the replicas are looked up while every stream is up: with ten thousand agents, each question
+	// asked for every search domain of its pod, this is most of what a cluster's DNS is asked.
+	lookUpEvery = time.Minute
+	// lookUpGap to twice as much lies between two look-ups, however often streams break. lookUpSpread is how far those of the
+	// agents lie apart that lose an aggregator at one moment, and lookUpWithin how long one may take.
+	lookUpGap, lookUpSpread, lookUpWithin = 5 * time.Second, 2 * time.Second, 5 * time.Second
 	// vanishedFor is how long a replica may be missing before its stream is ended: names lag behind, and a shard that moves is
 	// better sent to both for a while than to none.
 	vanishedFor = 30 * time.Second
@@ -107,46 +112,53 @@ func (s *Stream) Run(ctx context.Context) {
 	defer links.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for {
-		s.lookUp(ctx)
-		s.follow(time.Now(), func(l *link) {
-			its, end := context.WithCancel(ctx)
-			l.end = end
-			links.Go(func() { l.run(its) })
-		})
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(lookUpSoonest):
+	s.keep(ctx, func(l *link) {
+		its, end := context.WithCancel(ctx)
+		l.end = end
+		links.Go(func() { l.run(its) })
+	})
+}
+
+// keep looks the replicas up and follows them: now and then, and soon after a stream broke.
+func (s *Stream) keep(ctx context.Context, start func(*link)) {
+	unknown := lane.Backoff{First: lookUpGap, Last: lookUpEvery / 2}
+	for ctx.Err() == nil {
+		if s.lookUp(ctx) {
+			unknown.Succeeded()
+		} else {
+			unknown.Failed(time.Now())
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(lookUpEvery - lookUpSoonest):
-		case <-s.broken:
+		leaving := s.follow(time.Now(), start)
+		gap := between(lookUpGap, 2*lookUpGap)
+		sleep(ctx, gap, nil)
+		if sleep(ctx, untilNext(unknown.Wait(), leaving)-gap, s.broken) {
+			sleep(ctx, between(0, lookUpSpread), nil)
 		}
 	}
 }
 
-// lookUp finds the replicas anew. Where that fails those known stay.
-func (s *Stream) lookUp(ctx context.Context) {
+// lookUp finds the replicas anew, and reports whether there are some at every address. Where it fails those known stay.
+func (s *Stream) lookUp(ctx context.Context) (known bool) {
+	known = true
 	for _, a := range s.o.Addresses {
 		found, err := s.find.replicas(ctx, a)
 		if ctx.Err() != nil {
-			return
+			return known
 		}
 		if err == nil {
 			s.known[a], s.said[a] = found, ""
 		} else if text := err.Error(); s.said[a] != text {
-			s.o.Logger.Warn("aggregators are not found", "address", a.String(), "error", err, "retry", lookUpEvery)
+			s.o.Logger.Warn("aggregators are not found; they are looked up again", "address", a.String(), "error", err)
 			s.said[a] = text
 		}
+		known = known && len(s.known[a]) > 0
 	}
+	return known
 }
 
 // follow starts a link to every replica that this node sends to and has none, and ends those to replicas that have been
-// missing for long.
-func (s *Stream) follow(now time.Time, start func(*link)) {
+// missing for long. It reports whether any is left that is missing.
+func (s *Stream) follow(now time.Time, start func(*link)) (leaving bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []replica
@@ -170,11 +182,14 @@ func (s *Stream) follow(now time.Time, start func(*link)) {
 		switch {
 		case slices.ContainsFunc(wanted, func(r replica) bool { return r.address == address }):
 		case l.missing.IsZero():
-			l.missing = now
+			l.missing, leaving = now, true
 		case now.Sub(l.missing) >= vanishedFor:
 			s.o.Logger.Info("an aggregator is not this node's any more", "address", address)
 			l.end()
 			delete(s.links, address)
+		default:
+			leaving = true
 		}
 	}
+	return leaving
 }

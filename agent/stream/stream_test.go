@@ -230,26 +230,6 @@ func TestTokenIsReadAnewForEachStream(t *testing.T) {
 	}
 }
 
-func TestPausesGrowFromHalfASecondToHalfAMinute(t *testing.T) {
-	var b backoff
-	var got []time.Duration
-	for range 8 {
-		got = append(got, b.next(0))
-	}
-	want := []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second,
-		16 * time.Second, 30 * time.Second, 30 * time.Second}
-	if !slices.Equal(got, want) {
-		t.Errorf("pauses = %v; want %v", got, want)
-	}
-	if d := b.next(0.999999); d < 15*time.Second || d > 15001*time.Millisecond {
-		t.Errorf("with the most jitter %v; want half", d)
-	}
-	b.reset()
-	if d := b.next(0); d != waitFirst {
-		t.Errorf("after success %v", d)
-	}
-}
-
 func acknowledgeAll(_ *telemetrypb.Hello, stream telemetrypb.Telemetry_StreamServer) error {
 	for {
 		m, err := stream.Recv()
