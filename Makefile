@@ -41,11 +41,11 @@ $(FAKENVML): $(wildcard test/fakenvml/lib/*) test/fakenvml/build.sh
 fakenvml: $(FAKENVML) ## Build the scenario library that stands where NVIDIA's NVML would be
 
 .PHONY: test
-test: unit scripted-test engines-test chaos-test integration cluster-test e2e ## Everything but the long ones: unit tests, other engines, faults, API server tests, the walkthrough and the conformance suite on a real cluster
+test: unit scripted-test engines-test chaos-test replicas-test integration cluster-test e2e ## Everything: unit tests, other engines, faults, replicas and shards, API server tests, the walkthrough and the conformance suite on a real cluster
 
 .PHONY: unit
 unit: ## Fast tests, with the race detector
-	go test -race $(UNIT)
+	GORACE=atexit_sleep_ms=100 go test -race $(UNIT)
 
 .PHONY: scripted-test
 scripted-test: ## Tests of the scripted libraries, and of gpu-check on them
@@ -58,7 +58,7 @@ engines-test: deps-engines ## Against a real Prometheus and a real VictoriaMetri
 
 .PHONY: replicas-test
 replicas-test: bin/aggregator deps-engines ## Two replicas of which one is away for a while, and three shards with one engine, as processes
-	go test -count=1 -v -timeout 20m -tags replicas ./test/replicas
+	go test -count=1 -timeout 20m -tags replicas ./test/replicas
 
 .PHONY: chaos-test
 chaos-test: build fakenvml ## A short make chaos
@@ -121,7 +121,7 @@ images: deps-cluster build ## Build both images into dist/ without a daemon
 	hack/images/build.sh Dockerfile.aggregator localhost/foretide/aggregator:dev . dist/aggregator.tar
 
 .PHONY: bench
-bench: bench-agent bench-ingest bench-swarm bench-reaction ## All figures, BENCH lines last
+bench: bench-agent bench-ingest bench-swarm bench-replicas bench-reaction ## All figures, BENCH lines last
 
 .PHONY: bench-agent
 bench-agent: bin/agent fakenvml ## What the agent costs with 8 GPUs shared by 64 pods or in 56 parts, how quick and how right it is
@@ -136,6 +136,10 @@ bench-ingest: bin/aggregator ## What a sample costs the aggregator, against Prom
 .PHONY: bench-swarm
 bench-swarm: bin/aggregator ## 10,000 agents with 8 GPUs each on one aggregator
 	go run ./test/bench/swarm
+
+.PHONY: bench-replicas
+bench-replicas: bin/aggregator deps-engines ## How long a replica that was away for 10 minutes takes to have its peer's history, and shards to decide after one died
+	go test -count=1 -v -timeout 40m -tags replicas ./test/replicas -away 10m | tee /dev/stderr | grep -o 'BENCH .*'
 
 .PHONY: gpu-check
 gpu-check: ## On a machine with an NVIDIA GPU: what the agent reads of it, and attribution against known load; kept in test/gpu

@@ -73,12 +73,12 @@ type Total struct {
 }
 
 // WorkloadTotals returns how much demand of all workloads is recorded for each step of (from, to], which are whole steps since the
-// Unix epoch, and PodsTotals the same of how many pods shared it.
+// Unix epoch.
 func (c *Client) WorkloadTotals(ctx context.Context, from, to time.Time, step time.Duration) ([]Total, error) {
 	return c.totals(ctx, demandSeries, from, to, step)
 }
 
-// PodsTotals: see WorkloadTotals.
+// PodsTotals returns the same of how many pods shared the demand.
 func (c *Client) PodsTotals(ctx context.Context, from, to time.Time, step time.Duration) ([]Total, error) {
 	return c.totals(ctx, podsSeries, from, to, step)
 }

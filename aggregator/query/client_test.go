@@ -29,7 +29,7 @@ import (
 func TestAPrometheusClientFindsWhatItAsksFor(t *testing.T) {
 	db := history(t)
 	registry := prometheus.NewRegistry()
-	c, err := client.NewClient(client.Config{Address: serve(t, Options{Queryable: db, Version: "v1.2.3", Statistics: headStatistics{db}, Gatherer: registry})})
+	c, err := client.NewClient(client.Config{Address: serve(t, newAPI(t, Options{Queryable: db, Version: "v1.2.3", Statistics: headStatistics{db}, Gatherer: registry}))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func check[T any](t *testing.T, what string, got, want T, err error) {
 }
 
 func TestQueriesAreTakenInTheURLAndAsAForm(t *testing.T) {
-	server := serve(t, Options{Queryable: history(t)})
+	server := serve(t, shared(t, history(t), nil))
 	values := url.Values{"query": {"count(foretide_pod_utilization_ratio)"}, "time": {end.Format(time.RFC3339)},
 		"start": {start.Format(time.RFC3339)}, "end": {end.Format(time.RFC3339)}, "step": {"300"}, "match[]": {"foretide_pod_utilization_ratio"}}
 	for _, path := range []string{"query", "query_range", "query_exemplars", "series", "labels", "format_query", "parse_query"} {
@@ -111,7 +111,7 @@ func body(t *testing.T, r *http.Response) string {
 }
 
 func TestRemoteReadGivesSamplesAndChunks(t *testing.T) {
-	address, err := url.Parse(serve(t, Options{Queryable: history(t)}) + "/api/v1/read")
+	address, err := url.Parse(serve(t, shared(t, history(t), nil)) + "/api/v1/read")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestRemoteReadGivesSamplesAndChunks(t *testing.T) {
 }
 
 func TestEveryStoredMetricHasMetadata(t *testing.T) {
-	a := ask(t, newAPI(t, Options{Queryable: openDB(t)}), get("/metadata"))
+	a := ask(t, shared(t, openDB(t), nil), get("/metadata"))
 	for _, d := range telemetry.Catalogue() {
 		for _, name := range []string{d.Name, d.UsageName(), d.UnattributedName()} {
 			if name != "" && !strings.Contains(string(a.Data), `"`+name+`":[{"type":"`+string(d.Kind)+`","unit":"`+d.Unit+`","help":"`) {
@@ -180,7 +180,7 @@ func request(t *testing.T, method, path string) *http.Request {
 }
 
 func TestPagesOfOtherOriginsMayNotRead(t *testing.T) {
-	server := serve(t, Options{Queryable: history(t)})
+	server := serve(t, shared(t, history(t), nil))
 	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, server+"/api/v1/query?query=1", nil)
 	if err != nil {
 		t.Fatal(err)

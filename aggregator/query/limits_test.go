@@ -37,8 +37,8 @@ func (hangingQuerier) Select(ctx context.Context, _ bool, _ *storage.SelectHints
 }
 
 func TestAQueryThatTakesTooLongIsStopped(t *testing.T) {
+	api := shared(t, hanging{}, nil)
 	synctest.Test(t, func(t *testing.T) {
-		api := newAPI(t, Options{Queryable: hanging{}})
 		for _, r := range []*http.Request{get("/query", "query", "up"), get("/query_range", "query", "up", "start", "0", "end", "60", "step", "1")} {
 			begin := time.Now()
 			a := ask(t, api, r)
@@ -140,7 +140,7 @@ func TestSamplesAndPointsOfAQueryAreBounded(t *testing.T) {
 }
 
 func TestABodyThatIsTooLargeIsNotRead(t *testing.T) {
-	api := newAPI(t, Options{Queryable: history(t), Writer: openDB(t)})
+	api := shared(t, history(t), openDB(t))
 	for path, size := range map[string]int{"/query": maxFormBytes, "/series": maxFormBytes, "/format_query": maxFormBytes, "/read": maxFormBytes, "/write": maxWriteBytes} {
 		r := httptest.NewRequest(http.MethodPost, "/api/v1"+path, strings.NewReader("query="+strings.Repeat("1", size)))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -181,7 +181,7 @@ func (openingQuerier) LabelValues(context.Context, string, *storage.LabelHints, 
 
 func TestAHistoryThatIsBeingReadIsUnavailable(t *testing.T) {
 	for _, late := range []bool{false, true} {
-		api := newAPI(t, Options{Queryable: opening{late: late}})
+		api := shared(t, opening{late: late}, nil)
 		for _, r := range []*http.Request{
 			get("/query", "query", "up"), get("/query_range", "query", "up", "start", "0", "end", "60", "step", "1"),
 			get("/series", "match[]", "up"), get("/labels"), get("/label/pod/values"),
@@ -231,9 +231,8 @@ func connect(t *testing.T, api *API) net.Conn {
 }
 
 func TestAClientThatDoesNotReadIsCutOff(t *testing.T) {
-	db := history(t)
+	api := shared(t, history(t), nil)
 	synctest.Test(t, func(t *testing.T) {
-		api := newAPI(t, Options{Queryable: db})
 		c := connect(t, api)
 		if _, err := fmt.Fprintf(c, "GET /api/v1/query_range?query=foretide_pod_utilization_ratio&start=%d&end=%d&step=1 HTTP/1.1\r\nHost: a\r\n\r\n",
 			start.Unix(), end.Unix()); err != nil {
@@ -251,9 +250,8 @@ func TestAClientThatDoesNotReadIsCutOff(t *testing.T) {
 }
 
 func TestABodyThatDoesNotComeTakesNoPlace(t *testing.T) {
-	db := history(t)
+	api := shared(t, history(t), nil)
 	synctest.Test(t, func(t *testing.T) {
-		api := newAPI(t, Options{Queryable: db})
 		c := connect(t, api)
 		if _, err := io.WriteString(c, "POST /api/v1/query HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nquery="); err != nil {
 			t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 
 // promtool of Debian's package prometheus must be installed.
 func TestPromtoolQueries(t *testing.T) {
-	server := serve(t, Options{Queryable: history(t)})
+	server := serve(t, shared(t, history(t), nil))
 	at, from := strconv.FormatInt(end.Unix(), 10), strconv.FormatInt(start.Unix(), 10)
 	for _, c := range []struct {
 		args []string

@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"net/http"
@@ -80,7 +81,7 @@ func stored(t *testing.T, db *tsdb.DB) map[string]int {
 func TestBothProtocolsOfRemoteWriteAreTaken(t *testing.T) {
 	for _, protocol := range []remote.WriteMessageType{remote.WriteV1MessageType, remote.WriteV2MessageType} {
 		db := openDB(t)
-		server := serve(t, Options{Queryable: db, Writer: db})
+		server := serve(t, shared(t, db, db))
 		if _, err := write(t, server, protocol, time.Now(), waiting, "up"); err != nil {
 			t.Errorf("%s: %v", protocol, err)
 		}
@@ -91,9 +92,11 @@ func TestBothProtocolsOfRemoteWriteAreTaken(t *testing.T) {
 }
 
 func TestARemoteWriterCannotForgeTelemetry(t *testing.T) {
-	for _, protocol := range []remote.WriteMessageType{remote.WriteV1MessageType, remote.WriteV2MessageType} {
-		db, registry := openDB(t), prometheus.NewRegistry()
-		server := serve(t, Options{Queryable: db, Writer: db, Registerer: registry})
+	store, registry := &swapped{}, prometheus.NewRegistry()
+	server := serve(t, newAPI(t, Options{Queryable: store, Writer: store, Registerer: registry}))
+	for i, protocol := range []remote.WriteMessageType{remote.WriteV1MessageType, remote.WriteV2MessageType} {
+		db := openDB(t)
+		store.now, store.writer = db, db
 		written, err := write(t, server, protocol, time.Now(), waiting, forged, "foretide_workload_demand_gpus")
 		switch {
 		case protocol == remote.WriteV1MessageType && err != nil:
@@ -104,11 +107,11 @@ func TestARemoteWriterCannotForgeTelemetry(t *testing.T) {
 		if diff := cmp.Diff(map[string]int{`{__name__="vllm:num_requests_waiting", pod="web-0"}`: 1}, stored(t, db)); diff != "" {
 			t.Errorf("%s (-want +got): %s", protocol, diff)
 		}
-		if err := testutil.GatherAndCompare(registry, strings.NewReader(`
+		if err := testutil.GatherAndCompare(registry, strings.NewReader(fmt.Sprintf(`
 # HELP foretide_aggregator_query_write_own_names_total Samples of remote writers that were left out because only this aggregator's agents may write names that begin with foretide_.
 # TYPE foretide_aggregator_query_write_own_names_total counter
-foretide_aggregator_query_write_own_names_total 2
-`), "foretide_aggregator_query_write_own_names_total"); err != nil {
+foretide_aggregator_query_write_own_names_total %d
+`, 2*(i+1))), "foretide_aggregator_query_write_own_names_total"); err != nil {
 			t.Errorf("%s: %v", protocol, err)
 		}
 	}
@@ -116,7 +119,7 @@ foretide_aggregator_query_write_own_names_total 2
 
 func TestAnotherForetideMayWriteOurNamesWhenItIsAllowed(t *testing.T) {
 	db := openDB(t)
-	server := serve(t, Options{Queryable: db, Writer: db, AcceptOwnNames: true})
+	server := serve(t, newAPI(t, Options{Queryable: db, Writer: db, AcceptOwnNames: true}))
 	if _, err := write(t, server, remote.WriteV2MessageType, time.Now(), forged); err != nil {
 		t.Error(err)
 	}
@@ -129,7 +132,7 @@ func TestWhatLiesFarAheadOfTheClockIsRefused(t *testing.T) {
 	for _, protocol := range []remote.WriteMessageType{remote.WriteV1MessageType, remote.WriteV2MessageType} {
 		db := openDB(t)
 		lines := &lines{}
-		server := serve(t, Options{Queryable: db, Writer: db, Logger: slog.New(lines)})
+		server := serve(t, newAPI(t, Options{Queryable: db, Writer: db, Logger: slog.New(lines)}))
 		for range 5 {
 			if _, err := write(t, server, protocol, time.Now().Add(11*time.Minute), waiting, "up"); err == nil || !strings.Contains(err.Error(), "400") {
 				t.Errorf("%s: %v", protocol, err)
@@ -156,7 +159,7 @@ func (fullAppender) Append(storage.SeriesRef, labels.Labels, int64, int64, float
 func (fullAppender) Rollback() error { return nil }
 
 func TestAStoreThatCannotTakeItNowMakesTheSenderTryAgain(t *testing.T) {
-	server := serve(t, Options{Queryable: openDB(t), Writer: full{}})
+	server := serve(t, shared(t, openDB(t), full{}))
 	for _, protocol := range []remote.WriteMessageType{remote.WriteV1MessageType, remote.WriteV2MessageType} {
 		if _, err := write(t, server, protocol, time.Now(), waiting); err == nil || !strings.Contains(err.Error(), "500") || !strings.Contains(err.Error(), "disk is full") {
 			t.Errorf("%s: %v", protocol, err)
@@ -166,7 +169,7 @@ func TestAStoreThatCannotTakeItNowMakesTheSenderTryAgain(t *testing.T) {
 
 func TestWhatIsNoRemoteWriteIsRefused(t *testing.T) {
 	db := openDB(t)
-	response, err := http.Post(serve(t, Options{Queryable: db, Writer: db})+"/api/v1/write", "application/x-protobuf", strings.NewReader("nonsense"))
+	response, err := http.Post(serve(t, shared(t, db, db))+"/api/v1/write", "application/x-protobuf", strings.NewReader("nonsense"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,11 +1,13 @@
 package query
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"sync"
 	"testing"
 	"time"
 
@@ -62,10 +64,41 @@ func newAPI(t testing.TB, o Options) *API {
 	return api
 }
 
-// serve returns the URL of a server.
-func serve(t testing.TB, o Options) string {
+var (
+	sharedStore swapped
+	sharedOnce  = sync.OnceValues(func() (*API, error) { return New(Options{Queryable: &sharedStore, Writer: &sharedStore}) })
+)
+
+// shared is an API with the options that are shipped, for one test at a time. It is made once, because Prometheus' code describes
+// its whole API whenever it is made, which takes half a second under the race detector. A bubble must not be the first to ask for it.
+func shared(t testing.TB, history storage.SampleAndChunkQueryable, writer storage.AppendableV2) *API {
 	t.Helper()
-	server := httptest.NewServer(newAPI(t, o).Handler())
+	api, err := sharedOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sharedStore = swapped{history, writer}
+	return api
+}
+
+// swapped is a history and a writer that can be exchanged for others.
+type swapped struct {
+	now    storage.SampleAndChunkQueryable
+	writer storage.AppendableV2
+}
+
+func (s *swapped) Querier(from, to int64) (storage.Querier, error) { return s.now.Querier(from, to) }
+
+func (s *swapped) ChunkQuerier(from, to int64) (storage.ChunkQuerier, error) {
+	return s.now.ChunkQuerier(from, to)
+}
+
+func (s *swapped) AppenderV2(ctx context.Context) storage.AppenderV2 { return s.writer.AppenderV2(ctx) }
+
+// serve returns the URL of a server of the API.
+func serve(t testing.TB, api *API) string {
+	t.Helper()
+	server := httptest.NewServer(api.Handler())
 	t.Cleanup(server.Close)
 	return server.URL
 }

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/chunks"
 
 	"github.com/foretide/foretide/pkg/telemetry"
 )
@@ -61,8 +63,10 @@ func appendForEver(dir string) error {
 }
 
 func TestAcknowledgedSamplesSurviveSIGKILL(t *testing.T) {
+	t.Parallel()
 	for _, kills := range []int{1, 700, 2000} {
 		t.Run(fmt.Sprintf("after %d", kills), func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			acknowledged := runHelperAndKill(t, dir, kills)
 			s := open(t, dir, start)
@@ -137,6 +141,7 @@ func runHelperAndKill(t *testing.T, dir string, after int) []uint64 {
 }
 
 func TestDamagedEndOfTheLogIsRepairedAndReported(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	acknowledged := runHelperAndKill(t, dir, 500)
 	segments, err := filepath.Glob(filepath.Join(dir, "raw", "wal", "0*"))
@@ -186,31 +191,42 @@ func TestDamagedEndOfTheLogIsRepairedAndReported(t *testing.T) {
 }
 
 func TestLateSamplesSurviveSeveralKills(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "store")
-	s := open(t, dir, start.Add(2*time.Hour))
-	f := frame(crowd("node-a"))
+	t.Parallel()
+	o := Options{Dir: filepath.Join(t.TempDir(), "store"), Now: func() time.Time { return start.Add(2 * time.Hour) },
+		tune: func(o *tsdb.Options) {
+			small(o)
+			o.HeadChunksWriteBufferSize = chunks.MinWriteBufferSize
+		}}
+	s := openWith(t, o)
+	f := frame(full(1, start))
 	random := rand.New(rand.NewPCG(1, 2))
 	sent := 0
 	send := func(n int, from time.Time) {
 		for i := range n {
-			advance(f, random)
+			for j := range f.Values {
+				f.Values[j] = random.Float64()
+			}
 			f.End = from.Add(time.Duration(i) * time.Second)
 			mustAppend(t, s, f)
 			sent++
 		}
 	}
 	kill := func() {
-		dir = copyOf(t, dir)
-		s = open(t, dir, start.Add(2*time.Hour))
-		for _, name := range []string{"foretide_pod_utilization_ratio", "foretide_device_power_watts"} {
-			for series, samples := range raw(t, s, name) {
+		o.Dir = copyOf(t, o.Dir)
+		s = openWith(t, o)
+		for name, want := range fullSeries {
+			got := raw(t, s, name)
+			if len(got) != len(want) {
+				t.Fatalf("%s has %d series of %d", name, len(got), len(want))
+			}
+			for series, samples := range got {
 				if len(samples) != sent {
 					t.Fatalf("%s has %d samples of %d", series, len(samples), sent)
 				}
 			}
 		}
 	}
-	send(3000, start)
+	send(1500, start) // more chunks than are gathered in memory before they are written
 	// A chunk of each series is full and still in memory, and the log says that it is on the disk.
 	send(130, start.Add(500*time.Millisecond))
 	kill()
@@ -221,6 +237,7 @@ func TestLateSamplesSurviveSeveralKills(t *testing.T) {
 }
 
 func TestInterruptedRepairOfTheLogBeginsAgain(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	acknowledged := runHelperAndKill(t, dir, 200)
 	segment := filepath.Join(dir, "raw", "wal", "00000000")

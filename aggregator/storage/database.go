@@ -45,6 +45,7 @@ type databaseOptions struct {
 	stripes int
 	// headSnapshot keeps the head's samples in a file of its own at a clean stop, so that the next start need not read the log.
 	headSnapshot bool
+	tune         func(*tsdb.Options) // may be nil
 }
 
 func (o databaseOptions) tsdb() *tsdb.Options {
@@ -67,6 +68,9 @@ func (o databaseOptions) tsdb() *tsdb.Options {
 	// The TSDB takes room for a whole segment of a block before it writes any of it, which 512 MiB would often be too much for.
 	out.MaxBlockChunkSegmentSize = blockSegment
 	// Isolation stays on: the compaction of the head waits by it for appends that began before, and would lose them without.
+	if o.tune != nil {
+		o.tune(out)
+	}
 	return out
 }
 
@@ -87,7 +91,7 @@ type database struct {
 }
 
 // openDatabase opens a TSDB, without the blocks that are damaged, and repairs its logs.
-func openDatabase(o databaseOptions, stats *tsdb.DBStats, notify wlog.WriteNotified) (*database, error) {
+func openDatabase(o databaseOptions, notify wlog.WriteNotified) (*database, error) {
 	logger := o.logger.With("tier", o.name)
 	damaged, err := repairLogs(o.dir, logger)
 	if err = errors.Join(err, setDamagedBlocksAside(o.dir, logger)); err != nil {
@@ -96,7 +100,7 @@ func openDatabase(o databaseOptions, stats *tsdb.DBStats, notify wlog.WriteNotif
 	// The TSDB registers before it is sure to open. Its own registry keeps a failed try from leaving metrics behind.
 	registry := prometheus.NewRegistry()
 	spotter := &failureSpotter{Registerer: registry}
-	db, err := tsdb.Open(o.dir, logger, spotter, o.tsdb(), stats)
+	db, err := tsdb.Open(o.dir, logger, spotter, o.tsdb(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("open %q: %w", o.dir, err)
 	}

@@ -88,12 +88,14 @@ func history(end time.Time, days int, level float64) []Point {
 }
 
 func TestImportedHistoryIsThereAfterReopening(t *testing.T) {
+	t.Parallel()
 	for _, existing := range []bool{false, true} {
 		t.Run(fmt.Sprintf("existing store %v", existing), func(t *testing.T) {
-			// The fresh store takes four weeks; the other one less, but through compaction as well.
-			days := 28
+			t.Parallel()
+			// Ten days are more than one block may have. The store that is compacted as well takes half of that.
+			days := 10
 			if existing {
-				days = 14
+				days = 5
 			}
 			dir := t.TempDir()
 			s := open(t, dir, start)

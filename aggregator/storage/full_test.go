@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -88,19 +89,21 @@ func smallDisk(t *testing.T, dir string, bytes int) {
 	})
 }
 
-// fillDisk writes a file until no byte is free.
+// fillDisk makes a file so large that no page is free.
 func fillDisk(t *testing.T, file string) {
 	t.Helper()
 	f, err := os.Create(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for size := 1 << 20; size > 0; {
-		if _, err := f.Write(make([]byte, size)); err != nil {
-			if !errors.Is(err, syscall.ENOSPC) {
-				t.Fatal(err)
-			}
+	for at, size := int64(0), int64(1<<20); size > 0; {
+		switch err := syscall.Fallocate(int(f.Fd()), 0, at, size); {
+		case err == nil:
+			at += size
+		case errors.Is(err, syscall.ENOSPC):
 			size /= 2
+		case !errors.Is(err, syscall.EINTR):
+			t.Fatal(err)
 		}
 	}
 	if err := f.Close(); err != nil {
@@ -108,37 +111,30 @@ func fillDisk(t *testing.T, file string) {
 	}
 }
 
-// sender sends one batch after the other, the fifth of each late, keeps what was not taken and remembers what was acknowledged.
+// keptAtMost is how many frames a sender keeps before it makes no more until some are taken.
+const keptAtMost = 20
+
+// sender sends one frame after the other, the fifth of each late, keeps what was not taken and remembers what was acknowledged.
 type sender struct {
-	framer       telemetry.Framer
+	layout       *telemetry.Layout
 	sent         int
-	kept         []telemetry.Batch
+	kept         []telemetry.Frame
 	acknowledged map[time.Time]float64
 }
 
 func (r *sender) send(t *testing.T, s *Store) (refusals int) {
 	t.Helper()
-	at := start.Add(time.Duration(r.sent) * time.Second)
-	if r.sent%5 == 4 {
-		at = at.Add(-30*time.Minute + 500*time.Millisecond)
+	if len(r.kept) < keptAtMost {
+		r.kept = append(r.kept, r.next())
 	}
-	b := crowd("node-a")
-	b.End = at
-	b.Usages[0].Values[telemetry.UtilizationMean] = float64(r.sent%1000) / 1000
-	r.sent++
-	r.kept = append(r.kept, b)
-	frames := make([]telemetry.Frame, 0, len(r.kept))
-	for _, b := range r.kept {
-		frames = append(frames, r.framer.Frame(b))
-	}
-	var again []telemetry.Batch
-	for i, err := range s.AppendFrames(t.Context(), frames) {
+	var again []telemetry.Frame
+	for i, err := range s.AppendFrames(t.Context(), r.kept) {
 		switch {
 		case err == nil:
 			if r.acknowledged == nil {
 				r.acknowledged = map[time.Time]float64{}
 			}
-			r.acknowledged[r.kept[i].End.UTC()] = r.kept[i].Usages[0].Values[telemetry.UtilizationMean]
+			r.acknowledged[r.kept[i].End.UTC()] = r.kept[i].Values[0]
 		case errors.Is(err, ErrRefused):
 			t.Fatalf("refused: %v", err)
 		default:
@@ -148,6 +144,20 @@ func (r *sender) send(t *testing.T, s *Store) (refusals int) {
 	}
 	r.kept = again
 	return refusals
+}
+
+// next makes a frame of a crowd. All its values are the same, which tells it from those before and after.
+func (r *sender) next() telemetry.Frame {
+	if r.layout == nil {
+		r.layout = frame(crowd("node-a")).Layout
+	}
+	at := start.Add(time.Duration(r.sent) * time.Second)
+	if r.sent%5 == 4 {
+		at = at.Add(-30*time.Minute + 500*time.Millisecond)
+	}
+	value := float64(r.sent%1000) / 1000
+	r.sent++
+	return telemetry.Frame{Node: "node-a", End: at, Layout: r.layout, Values: slices.Repeat([]float64{value}, r.layout.Len())}
 }
 
 // check reads whether all that was acknowledged is there.
@@ -212,23 +222,33 @@ func listing(t *testing.T, dir string) string {
 	return out.String()
 }
 
-// until sends until the condition holds.
+// until sends until the condition holds. Like an agent it waits a little before it sends again what was not taken: a tier stays
+// closed for a second.
 func (r *sender) until(t *testing.T, s *Store, what string, holds func(refusals int) bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !holds(r.send(t, s)); {
+	for deadline := time.Now().Add(time.Minute); ; {
+		refusals := r.send(t, s)
+		if holds(refusals) {
+			return
+		}
 		if time.Now().After(deadline) {
 			t.Fatalf("a minute has passed until %s", what)
+		}
+		if refusals > 0 {
+			time.Sleep(time.Millisecond)
 		}
 	}
 }
 
 func TestRealDiskThatFillsUpAndIsFreedLosesNothingAcknowledged(t *testing.T) {
+	t.Parallel()
 	for name, lookAgain := range map[string]time.Duration{
 		"noticed in time": 0,
 		// Another process takes the last byte between two looks: the logs themselves fail, also in the middle of a record.
 		"noticed by failed writes": time.Hour,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			disk := t.TempDir()
 			smallDisk(t, disk, 64<<20)
 			dir, ballast := filepath.Join(disk, "store"), filepath.Join(disk, "ballast")
@@ -266,6 +286,7 @@ func TestRealDiskThatFillsUpAndIsFreedLosesNothingAcknowledged(t *testing.T) {
 }
 
 func TestLateSamplesThatOnlyTheirOwnLogMissesAreNotAcknowledged(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	late := filepath.Join(dir, "raw", "wbl")
 	smallDisk(t, late, 4<<20)
@@ -287,6 +308,7 @@ func TestLateSamplesThatOnlyTheirOwnLogMissesAreNotAcknowledged(t *testing.T) {
 }
 
 func TestLateSamplesThatCouldNotBeMadeABlockAreNotLost(t *testing.T) {
+	t.Parallel()
 	disk := t.TempDir()
 	smallDisk(t, disk, 64<<20)
 	dir, ballast := filepath.Join(disk, "store"), filepath.Join(disk, "ballast")

@@ -53,8 +53,8 @@ func TestWorkloadTierServesWhileTheRawTierOpens(t *testing.T) {
 	}
 
 	s, goOn := openSlowly(t, Options{Dir: dir, Now: func() time.Time { return start }})
-	if s.RawReady() || s.ID() != before.ID() {
-		t.Errorf("ready %v, identity %s, want not yet and %s", s.RawReady(), s.ID(), before.ID())
+	if s.ID() != before.ID() {
+		t.Errorf("identity %s, want %s", s.ID(), before.ID())
 	}
 	if err := s.AppendDemand(t.Context(), bert, start, 3, 1); err != nil {
 		t.Error(err)
@@ -66,7 +66,6 @@ func TestWorkloadTierServesWhileTheRawTierOpens(t *testing.T) {
 		"frame":  s.AppendFrames(t.Context(), []telemetry.Frame{frame(batch(1, start))})[0],
 		"remote": s.RawAppender().AppenderV2(t.Context()).Commit(),
 		"stats":  second(s.Stats("job", 1)),
-		"blocks": second(s.BlockMetas()),
 		"query":  second(ask(t, s, labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, "foretide_pod_utilization_ratio"))),
 		"regexp": second(ask(t, s, labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, "foretide_workload.*"))),
 	} {
@@ -79,9 +78,6 @@ func TestWorkloadTierServesWhileTheRawTierOpens(t *testing.T) {
 	if got, err := ask(t, s, own); err != nil || got != 1 {
 		t.Errorf("%d series of the demand, %v; want 1", got, err)
 	}
-	if _, err := s.WALReplayStatus(); err != nil {
-		t.Error(err)
-	}
 	done, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.WaitRaw(done); !errors.Is(err, context.Canceled) {
@@ -92,7 +88,7 @@ func TestWorkloadTierServesWhileTheRawTierOpens(t *testing.T) {
 	}
 
 	goOn()
-	if err := s.WaitRaw(t.Context()); err != nil || !s.RawReady() {
+	if err := s.WaitRaw(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := testutil.ToFloat64(s.metrics.open.WithLabelValues("raw")); got != 1 {
@@ -157,23 +153,25 @@ type counter struct{ n atomic.Int64 }
 func (c *counter) Notify() { c.n.Add(1) }
 
 func TestFollowersOfTheLogLearnOfTiersAndWrites(t *testing.T) {
+	t.Parallel()
 	s, goOn := openSlowly(t, Options{Dir: t.TempDir(), Now: func() time.Time { return start }})
-	var mu sync.Mutex
-	seen := map[string]string{}
+	opened := make(chan Tier, 3)
 	writes := map[string]*counter{"raw": {}, "workload": {}}
 	s.OnOpen(func(tier Tier) {
-		mu.Lock()
-		defer mu.Unlock()
-		seen[tier.Name] = tier.Dir
 		tier.SetWriteNotified(writes[tier.Name])
+		opened <- tier
 	})
-	if len(seen) != 1 {
-		t.Errorf("before the raw tier is open these are: %v", seen)
+	if len(opened) != 1 {
+		t.Errorf("before the raw tier is open there are %d tiers, want 1", len(opened))
 	}
+	seen := map[string]string{}
+	see := func() {
+		tier := <-opened
+		seen[tier.Name] = tier.Dir
+	}
+	see()
 	goOn()
-	if err := s.WaitRaw(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	see()
 	// The raw tier is opened anew as after a failed write.
 	db, err := s.raw.use()
 	if err != nil {
@@ -181,22 +179,11 @@ func TestFollowersOfTheLogLearnOfTiersAndWrites(t *testing.T) {
 	}
 	db.release()
 	s.raw.reopen(db)
-	for again := db; again == db; {
-		if err := s.WaitRaw(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if again, err = s.raw.use(); err == nil {
-			again.release()
-		} else {
-			again = db
-		}
-	}
+	see()
 	appendBatch(t, s, batch(1, start))
 	if err := s.AppendDemand(t.Context(), bert, start, 1, 1); err != nil {
 		t.Fatal(err)
 	}
-	mu.Lock()
-	defer mu.Unlock()
 	for name, dir := range map[string]string{"raw": s.raw.dir, "workload": s.workload.dir} {
 		if seen[name] != dir || writes[name].n.Load() != 1 {
 			t.Errorf("%s is in %q, %d writes; want %q and 1", name, seen[name], writes[name].n.Load(), dir)
@@ -205,6 +192,21 @@ func TestFollowersOfTheLogLearnOfTiersAndWrites(t *testing.T) {
 }
 
 func TestDamagedBlocksAreSetAsideAndTheRestIsServed(t *testing.T) {
+	t.Parallel()
+	whole, now := t.TempDir(), start
+	clock := func() time.Time { return now }
+	s := openWith(t, Options{Dir: whole, Now: clock})
+	for range 20 {
+		now = now.Add(20 * time.Minute)
+		appendBatch(t, s, batch(1, now))
+	}
+	if err := errors.Join(s.raw.db.Compact(t.Context()), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	blocks, err := blocksIn(filepath.Join(whole, "raw"))
+	if err != nil || len(blocks) < 2 {
+		t.Fatalf("blocks %v, %v; want two", blocks, err)
+	}
 	for name, damage := range map[string]func(block string) error{
 		"index":      func(block string) error { return os.Truncate(filepath.Join(block, "index"), 40) },
 		"no index":   func(block string) error { return os.Remove(filepath.Join(block, "index")) },
@@ -213,27 +215,14 @@ func TestDamagedBlocksAreSetAsideAndTheRestIsServed(t *testing.T) {
 		"bad chunks": func(block string) error { return os.Truncate(filepath.Join(block, "chunks", "000001"), 3) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			now := start
-			clock := func() time.Time { return now }
-			s := openWith(t, Options{Dir: dir, Now: clock})
-			for range 20 {
-				now = now.Add(20 * time.Minute)
-				appendBatch(t, s, batch(1, now))
-			}
-			if err := errors.Join(s.raw.db.Compact(t.Context()), s.Close()); err != nil {
-				t.Fatal(err)
-			}
-			blocks, err := blocksIn(filepath.Join(dir, "raw"))
-			if err != nil || len(blocks) < 2 {
-				t.Fatalf("blocks %v, %v; want two", blocks, err)
-			}
+			t.Parallel()
+			dir := copyOf(t, whole)
 			if err := damage(filepath.Join(dir, "raw", blocks[0])); err != nil {
 				t.Fatal(err)
 			}
 			var log bytes.Buffer
 			for range 2 { // and it is so at the next start
-				s = openWith(t, Options{Dir: dir, Now: clock, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+				s := openWith(t, Options{Dir: dir, Now: clock, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 				for series, points := range raw(t, s, "foretide_pod_utilization_ratio") {
 					if len(points) < 10 || len(points) > 18 {
 						t.Errorf("%s has %d points of 20", series, len(points))

@@ -84,7 +84,7 @@ func TestQueriesSeeBothTiersAsOne(t *testing.T) {
 
 	closed := make(chan error)
 	go func() { closed <- s.Close() }()
-	for s.RawReady() { // closing has begun, and waits for the query
+	for s.WaitRaw(t.Context()) == nil { // closing has begun, and waits for the query
 	}
 	if set := q.Select(t.Context(), false, nil, match(labels.MatchEqual, "namespace", "default")); !set.Next() {
 		t.Errorf("a query that began before the end reads nothing: %v", set.Err())

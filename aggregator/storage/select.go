@@ -63,12 +63,12 @@ type Total struct {
 }
 
 // DemandTotals returns how much demand of all workloads is recorded for each step of (from, to], which are whole steps since the Unix
-// epoch, and PodsTotals the same of how many pods shared it.
+// epoch.
 func (s *Store) DemandTotals(ctx context.Context, from, to time.Time, step time.Duration) ([]Total, error) {
 	return s.totals(ctx, demandSeries, from, to, step)
 }
 
-// PodsTotals: see DemandTotals.
+// PodsTotals returns the same of how many pods shared the demand.
 func (s *Store) PodsTotals(ctx context.Context, from, to time.Time, step time.Duration) ([]Total, error) {
 	return s.totals(ctx, podsSeries, from, to, step)
 }

@@ -41,6 +41,7 @@ func all(t *testing.T, s *Store) map[string][]Point {
 }
 
 func TestSnapshotOfAStoreThatIsWrittenHasAllThatWasAcknowledgedBefore(t *testing.T) {
+	t.Parallel()
 	parent := t.TempDir()
 	snapshot, restored := filepath.Join(parent, "snapshot"), filepath.Join(parent, "restored")
 	now := start.Add(time.Hour)
@@ -101,6 +102,7 @@ func TestSnapshotOfAStoreThatIsWrittenHasAllThatWasAcknowledgedBefore(t *testing
 }
 
 func TestRestoredStoreGivesTheSameAnswers(t *testing.T) {
+	t.Parallel()
 	parent := t.TempDir()
 	snapshot := filepath.Join(parent, "snapshot")
 	now := start

@@ -11,18 +11,3 @@ func (s *Store) Stats(byLabel string, limit int) (*tsdb.Stats, error) {
 	defer db.release()
 	return db.Head().Stats(byLabel, limit), nil
 }
-
-// WALReplayStatus says how far the raw tier's log has been read, also while it is being read.
-func (s *Store) WALReplayStatus() (tsdb.WALReplayStatus, error) {
-	return s.raw.stats.Load().Head.WALReplayStatus.GetWALReplayStatus(), nil
-}
-
-// BlockMetas describes the blocks of the raw tier.
-func (s *Store) BlockMetas() ([]tsdb.BlockMeta, error) {
-	db, err := s.raw.use()
-	if err != nil {
-		return nil, err
-	}
-	defer db.release()
-	return db.BlockMetas(), nil
-}

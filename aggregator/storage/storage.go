@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/tsdb"
 )
 
 // Defaults of the options.
@@ -64,6 +65,8 @@ type Options struct {
 	// space asks for the room on the file system, at most once each spaceEvery; tests have their own.
 	space      func() (space, error)
 	spaceEvery time.Duration
+	// tune changes how the TSDBs are opened; tests have small ones.
+	tune func(*tsdb.Options)
 }
 
 // Store is an open store. Its methods may be called at the same time.
@@ -95,7 +98,7 @@ func Open(opts Options) (*Store, error) {
 	g := &guard{measure: opts.space, every: opts.spaceEvery, logger: opts.Logger, gauge: s.metrics.diskFull}
 	s.workload = newTier(databaseOptions{
 		name: "workload", dir: filepath.Join(opts.Dir, "workload"), logger: opts.Logger, registerer: opts.Registerer, guard: g,
-		retention: opts.WorkloadRetention,
+		tune: opts.tune, retention: opts.WorkloadRetention,
 		// A recorded history may be handed in at any time, so everything within the retention is taken in any order.
 		outOfOrder: opts.WorkloadRetention,
 		// One sample a minute and series: half a day fills a block as two hours do at one sample in ten seconds.
@@ -103,7 +106,7 @@ func Open(opts Options) (*Store, error) {
 	}, s.metrics, s.failed)
 	s.raw = newTier(databaseOptions{
 		name: "raw", dir: filepath.Join(opts.Dir, "raw"), logger: opts.Logger, registerer: opts.Registerer, guard: g,
-		retention: opts.RawRetention, outOfOrder: opts.RawOutOfOrderWindow, minBlock: rawBlock,
+		tune: opts.tune, retention: opts.RawRetention, outOfOrder: opts.RawOutOfOrderWindow, minBlock: rawBlock,
 		maxBytes: opts.RawMaxBytes, maxPercentage: opts.RawMaxPercentage, headSnapshot: true,
 		// Finding a series by its number is a third of the work. With half a million of them it takes half as long in 65,536 parts,
 		// of a few series each, as in the TSDB's 16,384; a part is 240 bytes.
@@ -124,16 +127,6 @@ func Open(opts Options) (*Store, error) {
 
 // ID names the history for good: a store that was restored from a snapshot has another one.
 func (s *Store) ID() string { return s.directory.id }
-
-// RawReady reports whether the raw tier is open.
-func (s *Store) RawReady() bool {
-	db, err := s.raw.use()
-	if err != nil {
-		return false
-	}
-	db.release()
-	return true
-}
 
 // WaitRaw returns nil when the raw tier is open, or why it will not be.
 func (s *Store) WaitRaw(ctx context.Context) error { return s.raw.wait(ctx) }

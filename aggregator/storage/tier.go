@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/fileutil"
 	"github.com/prometheus/prometheus/tsdb/wlog"
 )
@@ -36,7 +35,6 @@ type tier struct {
 	failed chan<- error
 	stop   chan struct{}
 	work   sync.WaitGroup
-	stats  atomic.Pointer[tsdb.DBStats]
 	notify notifier
 
 	mu sync.Mutex
@@ -55,15 +53,12 @@ func newTier(o databaseOptions, m *metrics, failed chan<- error) *tier {
 	m.reopened.WithLabelValues(o.name)
 	t := &tier{databaseOptions: o, metrics: m, failed: failed, stop: make(chan struct{}), changed: make(chan struct{})}
 	t.err = fmt.Errorf("%s %w", o.name, ErrOpening)
-	t.stats.Store(tsdb.NewDBStats())
 	return t
 }
 
 // open opens the TSDB once.
 func (t *tier) open() error {
-	stats := tsdb.NewDBStats()
-	t.stats.Store(stats)
-	db, err := openDatabase(t.databaseOptions, stats, &t.notify)
+	db, err := openDatabase(t.databaseOptions, &t.notify)
 	t.metrics.damaged.WithLabelValues(t.name).Set(float64(damagedBlocks(t.dir)))
 	if err != nil {
 		return err
