@@ -28,7 +28,7 @@ func (l loads) Trouble(node string, now time.Time) string {
 	state, ok := l.view.Node(node, now)
 	switch {
 	case !ok:
-		return "its agent has not reported within the last hour"
+		return "its agent has not reported within the last hour, or since this aggregator started"
 	case state.Stale:
 		return "its agent last reported at " + state.LastBatch.UTC().Format(time.TimeOnly) + " UTC"
 	}

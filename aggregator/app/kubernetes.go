@@ -66,11 +66,10 @@ func (a *aggregator) withKubernetes(ctx context.Context) error {
 	}
 	a.add("directory", directory.Start)
 	a.add("recorder", recorder.Start)
-	evaluator := a.evaluator()
 	a.add("controller", func(ctx context.Context) error {
 		// Losing the Lease ends a manager; telemetry and history go on meanwhile.
 		for {
-			err := a.decide(ctx, config, directory, evaluator)
+			err := a.decide(ctx, config, directory)
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -95,8 +94,9 @@ func (a *aggregator) withKubernetes(ctx context.Context) error {
 	return a.serve(ctx, identity.Secret{Client: client, Namespace: a.options.Namespace}, who, identity.NewAccess(client, a.log, time.Now))
 }
 
-// decide carries out the policies while this replica is the leader, until ctx is done or the Lease is lost.
-func (a *aggregator) decide(ctx context.Context, config *rest.Config, directory *workload.Directory, evaluator *controller.Evaluator) error {
+// decide carries out the policies while this replica is the leader, until ctx is done or the Lease is lost. What it remembers of its
+// decisions ends with that: another decides meanwhile, and what it wanted is not known when this one begins anew.
+func (a *aggregator) decide(ctx context.Context, config *rest.Config, directory *workload.Directory) error {
 	lease, stop, err := newLease(config, a.options.Namespace, a.store.ID())
 	if err != nil {
 		return err
@@ -107,7 +107,7 @@ func (a *aggregator) decide(ctx context.Context, config *rest.Config, directory 
 		return err
 	}
 	reconciler, err := controller.New(controller.Options{
-		Client: mgr.GetClient(), Events: mgr.GetEventRecorder("foretide-aggregator"), Targets: targets{directory}, Evaluator: evaluator,
+		Client: mgr.GetClient(), Events: mgr.GetEventRecorder("foretide-aggregator"), Targets: targets{directory}, Evaluator: a.evaluator(),
 		Observer: a.board, Logger: a.log, SyncInterval: a.options.SyncInterval,
 	})
 	if err != nil {

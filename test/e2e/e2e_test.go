@@ -209,7 +209,7 @@ func diagnose() {
 	for _, args := range [][]string{
 		{"get", "pods", "-A", "-o", "wide"},
 		{"get", "ahpa", "-A", "-o", "yaml"},
-		{"-n", "foretide-system", "logs", "deployment/foretide-aggregator", "--tail=40"},
+		{"-n", "foretide-system", "logs", "-l", "app.kubernetes.io/name=foretide-aggregator", "--prefix", "--tail=40"},
 		{"-n", "foretide-system", "logs", "daemonset/foretide-agent", "--tail=40"},
 		{"get", "events", "-A", "--sort-by=.lastTimestamp"},
 	} {
