@@ -5,64 +5,152 @@ import (
 	"time"
 )
 
-// component is one cheap path: what it expects at lead j (0 = the first step) of a forecast that begins at step at.o.
-type component func(h *history, at *origin, j int) float64
-
-// origin is the beginning of a forecast, in the past (a backtest) or at the end of the history, with the levels at that moment.
-type origin struct {
-	o      int
-	weight float64 // in the backtest: recent ones count more
-	last   float64 // mean of the last ten minutes
-
-	// Mean of what is left of recent demand when the shape of the day is taken off, weights halving with the given half-life.
-	slow15m, slow2h, slow12h float64 // shape: slow profile
-	mid15m, mid2h            float64 // shape: mid profile
-}
-
+// Components: cheap paths into the coming day. The last four need eight days of history.
 const (
-	quarter = 15 * time.Minute
-	twoHour = 2 * time.Hour
-	halfDay = 12 * time.Hour
+	lastLevel = iota // mean of the last ten minutes
+	yesterday
+	medianDay
+	fastDay
+	midDay
+	weeklyDay
+	slow15m // shape of the slow profile at the level of the last 15 minutes …
+	slow2h
+	slow12h
+	mid15m
+	mid2h
+	slowScaled // slow profile times what demand has recently been of it
+	sameWeekday
+	yesterdayAndWeekday
+	lastWeekLevel  // last week's day moved by what yesterday's mean differs from that of its weekday
+	lastWeekScaled // the same, multiplied
+
+	componentCount
+	withoutWeeks = sameWeekday
+	withoutShape = 4 // of a history without a shape of the day
 )
 
-// components returns the paths that the history can feed.
-func (h *history) components() []component {
-	if !h.seasonal {
-		return []component{
-			func(_ *history, at *origin, _ int) float64 { return at.last },
-			func(_ *history, at *origin, _ int) float64 { return at.slow15m },
-			func(_ *history, at *origin, _ int) float64 { return at.slow2h },
-			func(_ *history, at *origin, _ int) float64 { return at.slow12h },
-		}
-	}
-	list := []component{
-		func(_ *history, at *origin, _ int) float64 { return at.last },
-		yesterday,
-		func(h *history, at *origin, j int) float64 { return h.ring(h.median, at.o, j) },
-		func(h *history, at *origin, j int) float64 { return h.ring(h.fast, at.o, j) },
-		func(h *history, at *origin, j int) float64 { return h.ring(h.mid, at.o, j) },
-		func(h *history, at *origin, j int) float64 { return h.ring(h.weekly, at.o, j) },
-		func(h *history, at *origin, j int) float64 { return h.shape(h.slow, at.o, j) + at.slow15m },
-		func(h *history, at *origin, j int) float64 { return h.shape(h.slow, at.o, j) + at.slow2h },
-		func(h *history, at *origin, j int) float64 { return h.shape(h.slow, at.o, j) + at.slow12h },
-		func(h *history, at *origin, j int) float64 { return h.shape(h.mid, at.o, j) + at.mid15m },
-		func(h *history, at *origin, j int) float64 { return h.shape(h.mid, at.o, j) + at.mid2h },
-	}
-	if len(h.y) >= 8*h.day {
-		list = append(list, sameWeekday, yesterdayAndWeekday, lastWeekAtThisLevel)
-	}
-	return list
+// names of the components, as a Forecast tells them.
+var names = [componentCount]string{
+	"last level", "yesterday", "median day", "fast day", "mid day", "weekly day",
+	"slow shape at 15 m level", "slow shape at 2 h level", "slow shape at 12 h level", "mid shape at 15 m level", "mid shape at 2 h level",
+	"slow day scaled", "same weekday", "yesterday and weekday", "last week at this level", "last week scaled",
 }
 
-// enter computes the levels of a forecast that begins at step o.
+// levelNames are those of a history without a shape.
+var levelNames = [withoutShape]string{"last level", "15 m level", "2 h level", "12 h level"}
+
+// Levels: means of what is left of demand when the shape of the day is taken off, weights halving with a half-life.
+const (
+	levelSlow15m = iota
+	levelSlow2h
+	levelSlow12h
+	levelMid15m
+	levelMid2h
+	levelCount
+)
+
+var halfLives = [levelCount]time.Duration{15 * time.Minute, 2 * time.Hour, 12 * time.Hour, 15 * time.Minute, 2 * time.Hour}
+
+// level[o] is a level of the steps before o.
+type level []float64
+
+// follower keeps the levels and the ratio up to date.
+type follower struct {
+	keep, sums, weights [levelCount]float64
+	was, expected       float64
+}
+
+func newFollower(step time.Duration) *follower {
+	f := &follower{}
+	for k, halfLife := range halfLives {
+		f.keep[k] = math.Exp2(-float64(step) / float64(halfLife))
+	}
+	return f
+}
+
+// add takes a value and what was expected of its time of day: the slow profile, and the shapes of the slow and of the mid one. A
+// value that is not known only ages the others.
+func (f *follower) add(v float64, known bool, slow, slowShape, midShape float64) {
+	for k := range f.sums {
+		f.sums[k], f.weights[k] = f.sums[k]*f.keep[k], f.weights[k]*f.keep[k]
+		if known {
+			shape := slowShape
+			if k >= levelMid15m {
+				shape = midShape
+			}
+			f.sums[k], f.weights[k] = f.sums[k]+v-shape, f.weights[k]+1
+		}
+	}
+	f.was, f.expected = f.was*f.keep[levelSlow2h], f.expected*f.keep[levelSlow2h]
+	if known && slow > 0 {
+		f.was, f.expected = f.was+v, f.expected+slow
+	}
+}
+
+// level returns a level, or the fallback when nothing is known.
+func (f *follower) level(k int, fallback float64) float64 {
+	if f.weights[k] > 1e-9 {
+		return f.sums[k] / f.weights[k]
+	}
+	return fallback
+}
+
+// ratio is how many times demand is what the slow profile expected of it.
+func (f *follower) ratio() float64 {
+	if f.expected > 1e-9 {
+		return min(4, max(0.25, f.was/f.expected))
+	}
+	return 1
+}
+
+// follow computes the levels. The shape that is taken off a step is the one known a day before it.
+func (h *history) follow() {
+	n, d := len(h.y), h.day
+	for k := range h.levels {
+		h.levels[k] = make(level, n+1)
+	}
+	h.ratio = make(level, n+1)
+	h.now = newFollower(h.step)
+	for i, v := range h.y {
+		var slow, slowShape, midShape float64
+		if h.seasonal && i >= d {
+			from, to := max(0, i-d-h.around), min(i, i-d+h.around+1)
+			slow = h.slow.mean(from, to)
+			slowShape = slow - h.slow.mean(i-d, i)
+			midShape = h.mid.mean(from, to) - h.mid.mean(i-d, i)
+		}
+		h.now.add(v, h.known[i], slow, slowShape, midShape)
+		for k := range h.levels {
+			h.levels[k][i+1] = h.now.level(k, v)
+		}
+		h.ratio[i+1] = h.now.ratio()
+	}
+}
+
+// origin is the beginning of a forecast, in the past (a backtest) or at the end of the history, with what it knows.
+type origin struct {
+	o                 int
+	weight            float64 // in the backtest: recent ones count more
+	leads             int     // leads of the backtest that lie within the history
+	last              float64 // mean of the last ten minutes
+	slowMean, midMean float64
+	weekMove          float64 // yesterday's mean less that of its weekday a week before
+	weekRatio         float64
+}
+
+// enter stands at step o.
 func (h *history) enter(o int) origin {
-	at := origin{o: o, last: h.recent(o, max(1, int(10*time.Minute/h.step)))}
-	at.slow15m = h.residue(h.slow, o, quarter)
-	at.slow2h = h.residue(h.slow, o, twoHour)
-	at.slow12h = h.residue(h.slow, o, halfDay)
+	at := origin{o: o, last: h.recent(o, max(1, int(10*time.Minute/h.step))), weekRatio: 1}
+	d := h.day
 	if h.seasonal {
-		at.mid15m = h.residue(h.mid, o, quarter)
-		at.mid2h = h.residue(h.mid, o, twoHour)
+		at.slowMean, at.midMean = h.slow.mean(o-d, o), h.mid.mean(o-d, o)
+	}
+	if h.weeks && o >= 8*d {
+		now, then := h.value.mean(o-d, o), h.value.mean(o-8*d, o-7*d)
+		at.weekMove = now - then
+		if then > 0 {
+			at.weekRatio = min(3, max(1.0/3, now/then))
+		}
 	}
 	return at
 }
@@ -82,73 +170,65 @@ func (h *history) recent(o, n int) float64 {
 	return sum / float64(known)
 }
 
-// residue is the level of recent demand once the shape of the day is taken off it. It looks back eight half-lives (what is older
-// has less than 1/256 of the weight), at most three days. Unknown values have no weight; where nothing is known, it is the
-// profile's own level.
-func (h *history) residue(p profile, o int, halfLife time.Duration) float64 {
-	n := min(o, 3*h.day, max(1, int(8*halfLife/h.step)))
-	factor := math.Exp2(-float64(h.step) / float64(halfLife))
-	sum, weight := 0.0, 0.0
-	for i := o - n; i < o; i++ {
-		sum, weight = sum*factor, weight*factor
-		if !h.known[i] {
-			continue
-		}
-		v := h.y[i]
-		if h.seasonal {
-			v -= h.shape(p, o, (i-o+3*h.day)%h.day)
-		}
-		sum, weight = sum+v, weight+1
-	}
+// components is the number of paths that the history can feed.
+func (h *history) components() int {
 	switch {
-	case weight > 1e-9:
-		return sum / weight
-	case h.seasonal:
-		return p.mean(o-h.day, o)
+	case !h.seasonal:
+		return withoutShape
+	case !h.weeks:
+		return withoutWeeks
 	}
-	return h.y[o-1]
+	return componentCount
 }
 
-// ring is a profile at lead j, the day repeating.
-func (h *history) ring(p profile, o, j int) float64 { return p.round(o, h.day, j%h.day, h.around) }
-
-// shape is a profile at lead j less its mean.
-func (h *history) shape(p profile, o, j int) float64 { return h.ring(p, o, j) - p.mean(o-h.day, o) }
-
-// back is the step so many days before lead j, or the latest before o that is a multiple of it; negative when that is too early.
-func (h *history) back(o, j, days int) int {
-	period := days * h.day
-	return o + j%period - period
+// paths writes what each component expects at lead j (0 = the first step) to dst, which has room for all that there are.
+func (h *history) paths(at *origin, j int, dst []float64) {
+	o, d := at.o, h.day
+	dst[lastLevel] = at.last
+	if !h.seasonal {
+		dst[1], dst[2], dst[3] = h.levels[levelSlow15m][o], h.levels[levelSlow2h][o], h.levels[levelSlow12h][o]
+		return
+	}
+	before := h.y[o-d+j%d]
+	slow, mid := h.ring(h.slow, o, j), h.ring(h.mid, o, j)
+	slowShape, midShape := slow-at.slowMean, mid-at.midMean
+	dst[yesterday] = before
+	dst[medianDay] = h.ring(h.median, o, j)
+	dst[fastDay] = h.ring(h.fast, o, j)
+	dst[midDay] = mid
+	dst[weeklyDay] = h.ring(h.weekly, o, j)
+	dst[slow15m] = slowShape + h.levels[levelSlow15m][o]
+	dst[slow2h] = slowShape + h.levels[levelSlow2h][o]
+	dst[slow12h] = slowShape + h.levels[levelSlow12h][o]
+	dst[mid15m] = midShape + h.levels[levelMid15m][o]
+	dst[mid2h] = midShape + h.levels[levelMid2h][o]
+	dst[slowScaled] = slow * h.ratio[o]
+	if h.weeks {
+		h.weekPaths(at, j, before, dst)
+	}
+	for c, v := range dst {
+		if v < 0 {
+			dst[c] = 0
+		}
+	}
 }
 
-func yesterday(h *history, at *origin, j int) float64 { return h.y[h.back(at.o, j, 1)] }
-
-// sameWeekday is the mean of the last three same weekdays; before there is one, yesterday.
-func sameWeekday(h *history, at *origin, j int) float64 {
-	i := h.back(at.o, j, 7)
-	if i < 0 {
-		return yesterday(h, at, j)
+// weekPaths are those that look a week back; before there is one, they are yesterday.
+func (h *history) weekPaths(at *origin, j int, before float64, dst []float64) {
+	o, d := at.o, h.day
+	if o < 7*d {
+		dst[sameWeekday], dst[yesterdayAndWeekday], dst[lastWeekLevel], dst[lastWeekScaled] = before, before, before, before
+		return
 	}
-	return h.weekdays.mean(max(0, i-h.around), min(at.o, i+h.around+1))
-}
-
-func yesterdayAndWeekday(h *history, at *origin, j int) float64 {
-	i := h.back(at.o, j, 7)
-	if i < 0 {
-		return yesterday(h, at, j)
-	}
+	i := o - 7*d + j%(7*d) // the same weekday
+	end := o - 6*d + j%(7*d)/d*d
 	week := h.y[i]
-	if before := i - 7*h.day; before >= 0 {
-		week = (week + h.y[before]) / 2
+	if i >= 7*d {
+		week = (week + h.y[i-7*d]) / 2
 	}
-	return (yesterday(h, at, j) + week) / 2
-}
-
-// lastWeekAtThisLevel moves last week by what yesterday's mean differs from that of its weekday.
-func lastWeekAtThisLevel(h *history, at *origin, j int) float64 {
-	i, o, d := h.back(at.o, j, 7), at.o, h.day
-	if i < 0 || o < 8*d {
-		return yesterday(h, at, j)
-	}
-	return h.level.mean(max(0, i-h.around), min(o, i+h.around+1)) + h.level.mean(o-d, o) - h.level.mean(o-8*d, o-7*d)
+	smooth := h.ring(h.value, end, j)
+	dst[sameWeekday] = h.ring(h.weekdays, end, j)
+	dst[yesterdayAndWeekday] = (before + week) / 2
+	dst[lastWeekLevel] = smooth + at.weekMove
+	dst[lastWeekScaled] = smooth * at.weekRatio
 }

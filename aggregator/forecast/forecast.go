@@ -1,11 +1,12 @@
 // Package forecast turns a workload's past demand into its demand to come, with the doubt about it.
 //
-//	Series ─► history (crop, fill gaps from the past) ─► components (cheap paths) ─► backtest (weights, residuals) ─► Forecast
+//	Series ─► history (incidents, gaps) ─► components (cheap paths) ─► backtest (weights, residuals) ─► correction ─► Forecast
 //
 // A forecast is a weighted mean of simple paths: yesterday, profiles of the day over recent days and weeks, and the present level
 // carried along the shape of the day. The weight of each path at each lead is earned in backtests inside the history, and the
-// quantiles come from what the weighted mean missed in those same backtests. Where less than a day is known, the paths are
-// levels without a shape. There is no clock, no I/O and no randomness: the same series gives the same forecast.
+// quantiles come from what the weighted mean missed in those same backtests. A small forest of trees, grown on open recordings,
+// then moves the quantiles by what such forecasts are wont to miss. Where less than a day is known, the paths are levels without
+// a shape, and nothing is corrected. There is no clock, no I/O and no randomness: the same series gives the same forecast.
 package forecast
 
 import (
@@ -14,6 +15,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/foretide/foretide/pkg/trees"
 )
 
 const (
@@ -56,21 +59,38 @@ type Forecast struct {
 	History   time.Duration // known history behind the forecast: gaps do not count
 	LastKnown time.Time     // end of the newest known step: leads are counted from here
 	Backtests int           // past moments at which the method was tried to weight it and to measure its doubt
+	Parts     []Part        // what Mean was made of before its correction, mean over the horizon; the largest share first
+	Missed    float64       // mean absolute miss in the backtests, of all leads, as a share of the demand there; 0 when nothing was tried
+}
+
+// Part is one of the paths that a forecast is made of.
+type Part struct {
+	Name  string
+	Share float64 // of the mean, 0 to 1
 }
 
 // Predict forecasts horizon steps after s.End, with a quantile for each level (0 < level < 1; sorted, duplicates dropped).
 // It returns an error that is ErrShortHistory, ErrStaleHistory or ErrInvalid.
 func Predict(s Series, horizon int, levels []float64) (Forecast, error) {
-	levels, err := check(s, horizon, levels)
+	return PredictWith(correction(), s, horizon, levels)
+}
+
+// PredictWith is Predict with another correction, or with none when it is nil: to judge what a correction is worth on series that
+// it was not trained on.
+func PredictWith(correction *trees.Forest, s Series, horizon int, levels []float64) (Forecast, error) {
+	f, _, _, err := draw(correction, s, horizon, levels)
+	return f, err
+}
+
+// draw makes a forecast, and returns what it rests on: the backtest and, when there was something to correct, the advice.
+func draw(correction *trees.Forest, s Series, horizon int, levels []float64) (Forecast, *backtest, *advice, error) {
+	levels, err := checkLevels(levels)
 	if err != nil {
-		return Forecast{}, err
+		return Forecast{}, nil, nil, err
 	}
-	h := newHistory(s)
-	if h.count < minKnown {
-		return Forecast{}, fmt.Errorf("%w: %d known points, at least %d are needed", ErrShortHistory, h.count, minKnown)
-	}
-	if gap := time.Duration(h.gap) * s.Step; gap > maxGap {
-		return Forecast{}, fmt.Errorf("%w: the newest known point ended %s before the end of the series, at most %s are bridged", ErrStaleHistory, gap, maxGap)
+	h, err := read(s, horizon)
+	if err != nil {
+		return Forecast{}, nil, nil, err
 	}
 	f := Forecast{Start: s.End, Step: s.Step, Levels: levels, Method: MethodLevel}
 	if h.seasonal {
@@ -78,31 +98,63 @@ func Predict(s Series, horizon int, levels []float64) (Forecast, error) {
 	}
 	f.History = time.Duration(h.count) * s.Step
 	f.LastKnown = s.End.Add(-time.Duration(h.gap) * s.Step)
-	b := newBacktest(h, h.gap+horizon, levels)
-	f.Backtests = len(b.origins)
-	f.Mean, f.Quantiles = b.predict(h.gap, horizon)
-	return f, nil
+	all := slices.Concat(levels, correctedLevels[:])
+	slices.Sort(all)
+	b := newBacktest(h, h.gap+horizon, slices.Compact(all))
+	f.Backtests, f.Parts, f.Missed = len(b.origins), b.parted(), b.buckets.missed()
+	mean, bands := b.predict(h.gap, horizon)
+	var a *advice
+	if h.seasonal && correction != nil {
+		a = newDraft(b, h.gap, mean, bands).ask(correction)
+		a.apply(mean, bands)
+	}
+	f.Mean = mean
+	for _, level := range levels {
+		i, _ := slices.BinarySearch(b.levels, level)
+		f.Quantiles = append(f.Quantiles, bands[i])
+	}
+	return f, b, a, nil
 }
 
-// check returns the levels sorted and without duplicates, or what is wrong with the input.
-func check(s Series, horizon int, levels []float64) ([]float64, error) {
+// read makes the history of a series that is long and fresh enough.
+func read(s Series, horizon int) (*history, error) {
+	if err := checkSeries(s, horizon); err != nil {
+		return nil, err
+	}
+	h := newHistory(s)
+	if h.count < minKnown {
+		return nil, fmt.Errorf("%w: %d known points, at least %d are needed", ErrShortHistory, h.count, minKnown)
+	}
+	if gap := time.Duration(h.gap) * s.Step; gap > maxGap {
+		return nil, fmt.Errorf("%w: the newest known point ended %s before the end of the series, at most %s are bridged", ErrStaleHistory, gap, maxGap)
+	}
+	return h, nil
+}
+
+// checkSeries tells what is wrong with the input.
+func checkSeries(s Series, horizon int) error {
 	if s.Step <= 0 || (24*time.Hour)%s.Step != 0 {
-		return nil, fmt.Errorf("%w: step is %s; it must be more than 0 and divide 24 h", ErrInvalid, s.Step)
+		return fmt.Errorf("%w: step is %s; it must be more than 0 and divide 24 h", ErrInvalid, s.Step)
 	}
 	if most := int(maxHorizon / s.Step); horizon < 1 || horizon > most {
-		return nil, fmt.Errorf("%w: horizon is %d steps of %s; it must be from 1 to %d", ErrInvalid, horizon, s.Step, most)
+		return fmt.Errorf("%w: horizon is %d steps of %s; it must be from 1 to %d", ErrInvalid, horizon, s.Step, most)
 	}
+	for i, v := range s.Values {
+		if v < 0 || v > maxValue {
+			return fmt.Errorf("%w: values[%d] is %g; it must be from 0 to %g, or NaN where it is missing", ErrInvalid, i, v, maxValue)
+		}
+	}
+	return nil
+}
+
+// checkLevels returns the levels sorted and without duplicates, or what is wrong with them.
+func checkLevels(levels []float64) ([]float64, error) {
 	if len(levels) == 0 {
 		return nil, fmt.Errorf("%w: levels are empty; there must be at least one", ErrInvalid)
 	}
 	for i, l := range levels {
 		if !(l > 0 && l < 1) {
 			return nil, fmt.Errorf("%w: levels[%d] is %g; it must be between 0 and 1", ErrInvalid, i, l)
-		}
-	}
-	for i, v := range s.Values {
-		if v < 0 || v > maxValue {
-			return nil, fmt.Errorf("%w: values[%d] is %g; it must be from 0 to %g, or NaN where it is missing", ErrInvalid, i, v, maxValue)
 		}
 	}
 	levels = slices.Clone(levels)

@@ -324,16 +324,3 @@ func FuzzPredict(f *testing.F) {
 		}
 	})
 }
-
-func BenchmarkPredict14d(b *testing.B) {
-	r := rand.New(rand.NewPCG(1, 1))
-	s := series(time.Minute, 20160, func(i int) float64 {
-		return 3 + 2*math.Sin(2*math.Pi*float64(i)/1440) + r.NormFloat64()*0.1
-	})
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := Predict(s, 1440, levels); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

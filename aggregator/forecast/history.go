@@ -15,20 +15,26 @@ type history struct {
 	day      int       // steps in a day
 	step     time.Duration
 	seasonal bool // a day is known
+	weeks    bool // eight days are known: the same weekday and the level a week before it
 	around   int  // profiles are smoothed over this many steps to each side: 15 minutes
 
-	level    profile // y itself
+	value    profile // y itself
 	fast     profile // mean over past days at the same time of day, half-life 0.7 days
 	mid      profile // half-life 2 days
 	slow     profile // half-life 6 days
 	weekly   profile // half-life 8 days, the same weekday five times
 	median   profile // median of seven days
 	weekdays profile // mean over the last three same weekdays
+
+	levels [levelCount]level
+	moved  float64   // how many times demand is what it was before it moved to a new level; 1 when it did not
+	now    *follower // after the last step
+	ratio  level     // recent demand by what the slow profile expected of it, half-life 2 hours
 }
 
 func newHistory(s Series) *history {
 	v := s.Values[max(0, len(s.Values)-int(maxHistory/s.Step)):]
-	h := &history{day: int(24 * time.Hour / s.Step), step: s.Step, around: int(15 * time.Minute / s.Step)}
+	h := &history{moved: 1, day: int(24 * time.Hour / s.Step), step: s.Step, around: int(15 * time.Minute / s.Step)}
 	for len(v) > 0 && math.IsNaN(v[len(v)-1]) {
 		v = v[:len(v)-1]
 		h.gap++
@@ -44,17 +50,29 @@ func newHistory(s Series) *history {
 		}
 	}
 	h.seasonal = h.knowsADay()
-	h.fill(v)
-	h.level = newProfile(h.y)
+	h.weeks = h.seasonal && len(v) >= 8*h.day
+	h.y = make([]float64, len(v))
+	copy(h.y, v)
+	h.forgetSpikes()
+	h.fill()
 	if h.seasonal {
-		h.fast = h.decaying(0.7)
-		h.mid = h.decaying(2)
-		h.slow = h.decaying(6)
-		h.weekly = h.sameWeekdayMore(8, 5)
-		h.median = h.medians(7)
-		h.weekdays = h.sameWeekdays(3)
+		h.lift()
 	}
+	h.follow()
 	return h
+}
+
+// lift brings what came before a move to the new level, so that the shape of the day is known there too.
+func (h *history) lift() {
+	times, from := h.move()
+	if times == 1 {
+		return
+	}
+	h.moved = times
+	for i := range from {
+		h.y[i] = min(maxValue, h.y[i]*times)
+	}
+	h.fill()
 }
 
 // knowsADay tells whether the known points add up to a day and touch three quarters of its hours.
@@ -71,145 +89,59 @@ func (h *history) knowsADay() bool {
 	return h.count >= h.day && 4*covered >= 3*hours
 }
 
-// fill gives gaps the mean of what is known at the same time on earlier days (half-life 2 days), or the value before.
-func (h *history) fill(v []float64) {
-	h.y = make([]float64, len(v))
-	copy(h.y, v)
-	w := newDecay(2, h.day, len(v))
+// fill gives gaps the mean of what is known at the same time on earlier days (half-life 2 days), or the value before, and builds
+// the profiles of the day.
+func (h *history) fill() {
+	n, d := len(h.y), h.day
+	fast, mid, slow := newDecay(0.7, d), newDecay(2, d), newDecay(6, d)
+	days, weeks := newDecay(8, d), newDecay(8.0/7, 7*d)
+	more := 4 * math.Exp2(-6.0/8)
+	for _, p := range []*profile{&h.value, &h.fast, &h.mid, &h.slow, &h.weekly, &h.median, &h.weekdays} {
+		*p = newProfile(n)
+	}
+	var past [7]float64
 	for i := range h.y {
 		if !h.known[i] {
-			switch {
-			case h.seasonal && i >= h.day && w.weight[i-h.day] > 0:
-				h.y[i] = w.sum[i-h.day] / w.weight[i-h.day]
-			case i > 0:
+			if m, ok := mid.at(i); h.seasonal && ok {
+				h.y[i] = m
+			} else if i > 0 {
 				h.y[i] = h.y[i-1]
 			}
 		}
-		w.push(i, h.y[i], h.known[i])
-	}
-}
-
-// decay is a mean over the values at i, i-period, i-2·period … with weights that halve: sum/weight. Unknown values have no weight.
-type decay struct {
-	sum, weight []float64
-	period      int
-	factor      float64
-}
-
-// newDecay has a half-life in periods.
-func newDecay(halfLife float64, period, n int) *decay {
-	return &decay{make([]float64, n), make([]float64, n), period, math.Exp2(-1 / halfLife)}
-}
-
-func (w *decay) push(i int, v float64, known bool) {
-	if i >= w.period {
-		w.sum[i], w.weight[i] = w.factor*w.sum[i-w.period], w.factor*w.weight[i-w.period]
-	}
-	if known {
-		w.sum[i] += v
-		w.weight[i]++
-	}
-}
-
-func (h *history) decaying(halfLifeDays float64) profile {
-	w := newDecay(halfLifeDays, h.day, len(h.y))
-	return h.mean(func(i int) (float64, float64) {
-		w.push(i, h.y[i], h.known[i])
-		return w.sum[i], w.weight[i]
-	})
-}
-
-// sameWeekdayMore weights the weekday of the coming day, which at step i is that of i-6 days, so many times.
-func (h *history) sameWeekdayMore(halfLifeDays, times float64) profile {
-	days, weeks := newDecay(halfLifeDays, h.day, len(h.y)), newDecay(halfLifeDays/7, 7*h.day, len(h.y))
-	six, more := 6*h.day, (times-1)*math.Exp2(-6/halfLifeDays)
-	return h.mean(func(i int) (float64, float64) {
-		days.push(i, h.y[i], h.known[i])
-		weeks.push(i, h.y[i], h.known[i])
-		if i < six {
-			return days.sum[i], days.weight[i]
+		v, known := h.y[i], h.known[i]
+		h.value.push(i, v)
+		if !h.seasonal {
+			continue
 		}
-		return days.sum[i] + more*weeks.sum[i-six], days.weight[i] + more*weeks.weight[i-six]
-	})
-}
-
-// sameWeekdays is the mean of y at i and at the same time up to so many weeks before, filled values included.
-func (h *history) sameWeekdays(weeks int) profile {
-	return h.mean(func(i int) (sum, n float64) {
-		for k := 0; k < weeks && i >= 0; k++ {
-			sum, n = sum+h.y[i], n+1
-			i -= 7 * h.day
+		h.fast.push(i, fast.push(i, v, known))
+		h.mid.push(i, mid.push(i, v, known))
+		h.slow.push(i, slow.push(i, v, known))
+		days.push(i, v, known)
+		sum, weight := days.sum[i%d], days.weight[i%d]
+		weeks.push(i, v, known)
+		if i >= 6*d { // the weekday of the coming day, which at step i is that of i-6 days, five times
+			k := (i - 6*d) % (7 * d)
+			sum, weight = sum+more*weeks.sum[k], weight+more*weeks.weight[k]
 		}
-		return sum, n
-	})
-}
-
-func (h *history) medians(days int) profile {
-	past := make([]float64, 0, days)
-	return h.mean(func(i int) (float64, float64) {
-		past = past[:0]
-		for k := 0; k < days && i >= 0; k++ {
-			past = append(past, h.y[i])
-			i -= h.day
+		if weight > 1e-9 {
+			v = sum / weight
 		}
-		return median(past), 1
-	})
-}
-
-// mean makes a profile of sum/weight; where nothing is known it takes the filled value.
-func (h *history) mean(at func(i int) (sum, weight float64)) profile {
-	v := make([]float64, len(h.y))
-	for i := range v {
-		if sum, weight := at(i); weight > 1e-9 {
-			v[i] = sum / weight
-		} else {
-			v[i] = h.y[i]
+		h.weekly.push(i, v)
+		k := 0
+		if i >= n-(backtestDays+3)*d { // no origin looks at the medians before
+			for ; k < len(past) && i-k*d >= 0; k++ {
+				past[k] = h.y[i-k*d]
+			}
+			v = median(past[:k])
 		}
-	}
-	return newProfile(v)
-}
-
-// median sorts v, which is short, in place.
-func median(v []float64) float64 {
-	for i := 1; i < len(v); i++ {
-		for k := i; k > 0 && v[k-1] > v[k]; k-- {
-			v[k-1], v[k] = v[k], v[k-1]
+		h.median.push(i, v)
+		sum, k = 0, 0
+		for ; k < 3 && i-7*k*d >= 0; k++ {
+			sum += h.y[i-7*k*d]
 		}
+		h.weekdays.push(i, sum/float64(k))
 	}
-	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
 
-// profile answers means over any stretch of an array in constant time: total[i] is the sum of the first i values.
-type profile struct{ total []float64 }
-
-func newProfile(v []float64) profile {
-	total := make([]float64, len(v)+1)
-	for i, x := range v {
-		total[i+1] = total[i] + x
-	}
-	return profile{total}
-}
-
-// mean over the steps [from, to).
-func (p profile) mean(from, to int) float64 {
-	return (p.total[to] - p.total[from]) / float64(to-from)
-}
-
-// round is the value at a step of the day that ends before step end, smoothed over its neighbours; the day is a ring, so that
-// nothing at or after end is looked at.
-func (p profile) round(end, day, step, around int) float64 {
-	start := end - day
-	if 2*around+1 >= day {
-		return p.mean(start, end)
-	}
-	lo, hi, sum := step-around, step+around+1, 0.0
-	if lo < 0 {
-		sum += p.total[end] - p.total[end+lo]
-		lo = 0
-	}
-	if hi > day {
-		sum += p.total[end-day+hi-day] - p.total[start]
-		hi = day
-	}
-	return (sum + p.total[start+hi] - p.total[start+lo]) / float64(2*around+1)
-}
+// ring is a profile at lead j of a forecast that begins at step o, the day repeating.
+func (h *history) ring(p profile, o, j int) float64 { return p.round(o, h.day, j%h.day, h.around) }

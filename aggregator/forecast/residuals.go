@@ -1,7 +1,6 @@
 package forecast
 
 import (
-	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -17,7 +16,15 @@ func quantiles(r []residual, levels []float64) []float64 {
 	if len(r) == 0 {
 		return out
 	}
-	slices.SortFunc(r, func(a, b residual) int { return cmp.Compare(a.miss, b.miss) })
+	slices.SortFunc(r, func(a, b residual) int { // none is NaN, which cmp.Compare would look for
+		switch {
+		case a.miss < b.miss:
+			return -1
+		case a.miss > b.miss:
+			return 1
+		}
+		return 0
+	})
 	total := 0.0
 	for _, x := range r {
 		total += x.weight
@@ -73,7 +80,10 @@ func (h *history) spread() []float64 {
 			distance[t] += math.Abs(v-m) / float64(len(past))
 		}
 	}
-	p := newProfile(distance)
+	p := newProfile(h.day)
+	for t, v := range distance {
+		p.push(t, v)
+	}
 	mean := p.mean(0, h.day)
 	if mean <= 0 {
 		return ones
@@ -84,4 +94,85 @@ func (h *history) spread() []float64 {
 		ones[t] = (max(0, p.round(h.day, h.day, t, around))/mean + 0.3) / 1.3
 	}
 	return ones
+}
+
+const (
+	timeOfDay = 0.8                     // share of the residuals that is scaled by the spread of that time of day
+	recency   = 12 * float64(time.Hour) // in which the weight of a miss halves where the newest count
+)
+
+// measure takes the quantiles of what the weighted mean missed.
+func (b *backtest) measure() {
+	var plain, scaled []residual
+	w := make([]float64, b.parts)
+	for k := range b.buckets {
+		u := &b.buckets[k]
+		plain, scaled = plain[:0], scaled[:0]
+		tries := 0
+		var before *origin
+		var all, newest tally
+		b.each(u, func(at *origin, step int, expected []float64) {
+			if at != before {
+				before = at
+				tries++
+			}
+			b.buckets.mix(step-at.o, w)
+			miss := b.h.y[step] - dot(w, expected)
+			plain = append(plain, residual{miss, at.weight})
+			scaled = append(scaled, residual{miss / b.spread[b.time(step)], at.weight})
+			all.add(miss, b.h.y[step], at.weight)
+			age := float64(max(0, len(b.h.y)-at.o-u.to)) * float64(b.h.step)
+			newest.add(miss, b.h.y[step], math.Exp2(-age/recency))
+		})
+		if all.absolute > 0 {
+			u.miss, u.demand = all.absolute/all.weight, all.demand/all.weight
+			u.calm, u.bias = newest.absolute/newest.weight/u.miss, newest.miss/newest.weight/u.miss
+		}
+		u.plain, u.scaled = quantiles(plain, b.levels), quantiles(scaled, b.levels)
+		if tries < minTries {
+			b.widen(k)
+		}
+	}
+}
+
+// tally adds up misses, each times its weight.
+type tally struct{ miss, absolute, demand, weight float64 }
+
+func (t *tally) add(miss, demand, weight float64) {
+	t.miss += weight * miss
+	t.absolute += weight * math.Abs(miss)
+	t.demand += weight * demand
+	t.weight += weight
+}
+
+// widen gives a bucket with too few residuals a spread that errs on the wide side: the wider of the bucket before, growing with
+// the square root of the lead as a random walk's does, and of how all that is known spreads around its mean.
+func (b *backtest) widen(k int) {
+	var all []residual
+	mean := 0.0
+	for i, v := range b.h.y {
+		if b.h.known[i] {
+			mean += v / float64(b.h.count)
+		}
+	}
+	for i, v := range b.h.y {
+		if b.h.known[i] {
+			all = append(all, residual{v - mean, 1})
+		}
+	}
+	u, around := &b.buckets[k], quantiles(all, b.levels)
+	for l, level := range b.levels {
+		wide := around[l]
+		grown, own := wide, u.plain[l]
+		if k > 0 {
+			before := b.buckets[k-1]
+			grown = before.plain[l] * math.Sqrt((u.center+1)/(before.center+1))
+		}
+		if level >= 0.5 {
+			wide = max(0, wide, grown, own)
+		} else {
+			wide = min(0, wide, grown, own)
+		}
+		u.plain[l], u.scaled[l] = wide, wide // spread is about 1
+	}
 }
