@@ -16,6 +16,8 @@ AGENT_LDFLAGS := $(LDFLAGS) -extldflags=-Wl,-z,lazy
 PACKAGES_CLUSTER := etcd-server containerd runc containernetworking-plugins nftables iproute2 buildah ca-certificates tzdata netbase
 PACKAGES_GENERATE := protobuf-compiler
 PACKAGES_ENGINES := prometheus victoria-metrics
+PACKAGES_FORECAST := python3-statsmodels r-cran-forecast r-cran-jsonlite
+FORECAST_DATA := test/data/forecast
 FAKENVML := test/fakenvml/build/libnvidia-ml.so.1
 UNIT := ./agent/... ./aggregator/... ./pkg/... ./hack/docgen/... ./hack/forecast-train/... ./test/forecastbench/... ./test/load/... ./test/replay/... ./test/swarm/...
 SCRIPTED := ./test/fakenvml/... ./test/fakedcgm/... ./hack/gpu-check/...
@@ -121,7 +123,7 @@ images: deps-cluster build ## Build both images into dist/ without a daemon
 	hack/images/build.sh Dockerfile.aggregator localhost/foretide/aggregator:dev . dist/aggregator.tar
 
 .PHONY: bench
-bench: bench-agent bench-ingest bench-swarm bench-replicas bench-reaction ## All figures, BENCH lines last
+bench: bench-agent bench-ingest bench-swarm bench-replicas bench-forecast bench-reaction ## All figures, BENCH lines last
 
 .PHONY: bench-agent
 bench-agent: bin/agent fakenvml ## What the agent costs with 8 GPUs shared by 64 pods or in 56 parts, how quick and how right it is
@@ -140,6 +142,12 @@ bench-swarm: bin/aggregator ## 10,000 agents with 8 GPUs each on one aggregator
 .PHONY: bench-replicas
 bench-replicas: bin/aggregator deps-engines ## How long a replica that was away for 10 minutes takes to have its peer's history, and shards to decide after one died
 	go test -count=1 -v -timeout 40m -tags replicas ./test/replicas -away 10m | tee /dev/stderr | grep -o 'BENCH .*'
+
+.PHONY: bench-forecast
+bench-forecast: bin/aggregator deps-forecast ## How right forecasts of recorded demand are, beside seasonal naive, statsmodels and R; FORECAST_DATA=folder for other data
+	go run ./hack/forecast-train -judge $(FORECAST_DATA) | tee bin/leave-one-out.txt
+	go run ./test/bench/forecast --data $(FORECAST_DATA)
+	@awk '/family left out +24h/ {print "BENCH forecast_loso_rmwql_24h", $$6, "ratio"}' bin/leave-one-out.txt
 
 .PHONY: gpu-check
 gpu-check: ## On a machine with an NVIDIA GPU: what the agent reads of it, and attribution against known load; kept in test/gpu
@@ -191,13 +199,15 @@ define install
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends --no-remove $$missing >/dev/null; fi
 endef
 
-.PHONY: deps-cluster deps-generate deps-engines
+.PHONY: deps-cluster deps-generate deps-engines deps-forecast
 deps-cluster:
 	$(call install,$(PACKAGES_CLUSTER))
 deps-generate:
 	$(call install,$(PACKAGES_GENERATE))
 deps-engines:
 	$(call install,$(PACKAGES_ENGINES))
+deps-forecast:
+	$(call install,$(PACKAGES_FORECAST))
 
 .PHONY: clean
 clean: ## Remove what was built here (not the cached Kubernetes binaries)

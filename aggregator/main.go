@@ -22,6 +22,8 @@ var version = "dev"
 const usage = `Usage: aggregator [command] [flags]
 
   serve     take telemetry, forecast, decide (the default)
+  forecast  answer tasks with forecasts, both lines of JSON
+  backtest  say how accurate forecasts of a recorded series are, and draw them
   import    read a recorded demand, or what a Prometheus knows of it, into the history of workloads
   inspect   say what a history holds
   restore   copy a snapshot to where a history is to be
@@ -54,6 +56,10 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	switch command {
 	case "serve":
 		err = serve(ctx, args, out, log)
+	case "forecast":
+		err = app.Forecast(ctx, args, os.Stdin, out, log)
+	case "backtest":
+		err = app.Backtest(ctx, args, out, log)
 	case "import":
 		err = app.ImportHistory(ctx, args, out)
 	case "inspect":
@@ -63,7 +69,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	case "version":
 		fmt.Fprintln(out, version)
 	default:
-		err = fmt.Errorf("command is %q: it must be serve, import, inspect, restore or version (aggregator --help says what they do)", command)
+		err = fmt.Errorf("command is %q: it must be serve, forecast, backtest, import, inspect, restore or version (aggregator --help says what they do)", command)
 	}
 	if errors.Is(err, flag.ErrHelp) {
 		return nil

@@ -16,6 +16,14 @@ import (
 
 // The rooms do not know each other; these say what one room's words are in another's.
 
+// evaluator decides from the live view and the stored demand.
+func (a *aggregator) evaluator() *controller.Evaluator {
+	if a.shared != nil {
+		return controller.NewEvaluator(sharedLoads{a.shared.loads}, sharedHistory{a.store, a.shared.client}, a.outside)
+	}
+	return controller.NewEvaluator(loads{a.view}, history{a.store}, a.outside)
+}
+
 // loads is the live view as the controller's Loads.
 type loads struct{ view *live.View }
 

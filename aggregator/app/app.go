@@ -41,6 +41,8 @@ type aggregator struct {
 	board    *board
 	// shared is the engine that all shards of the aggregator write to; nil when this one gets everything itself.
 	shared *shared
+	// outside makes forecasts elsewhere; nil when nobody is asked.
+	outside controller.Outside
 	// namespaces are those whose pods matter, for the engine.
 	namespaces func() []string
 	// draining says whether a node is being drained; nil without Kubernetes.
@@ -82,14 +84,15 @@ func Run(ctx context.Context, options Options, log *slog.Logger) (err error) {
 	if forwarder != nil {
 		a.store.OnOpen(forwarder.opened)
 	}
-	if err := a.readEngine(); err != nil {
+	if err := errors.Join(a.readEngine(), a.askOutside()); err != nil {
 		return err
 	}
 
 	if a.view, err = live.New(live.Options{Window: options.LiveWindow, StaleAfter: options.LiveStaleAfter}); err != nil {
 		return err
 	}
-	a.board = newBoard(a.store)
+	a.board = newBoard(a.store, log)
+	a.add("ledger", a.board.ledger.run)
 
 	if options.Kubernetes {
 		err = a.withKubernetes(ctx)
@@ -123,21 +126,17 @@ func (a *aggregator) add(name string, run func(ctx context.Context) error) {
 	a.parts = append(a.parts, part{name, run})
 }
 
-// evaluator decides from the live view and the stored demand.
-func (a *aggregator) evaluator() *controller.Evaluator {
-	if a.shared != nil {
-		return controller.NewEvaluator(sharedLoads{a.shared.loads}, sharedHistory{a.store, a.shared.client})
-	}
-	return controller.NewEvaluator(loads{a.view}, history{a.store})
-}
-
 // recordDemand adds the recorder of every workload's demand, and the metrics that show it.
 func (a *aggregator) recordDemand(workloads func() []workload.Workload) (*workload.Recorder, error) {
 	recorder, err := workload.NewRecorder(workload.RecorderOptions{
 		Workloads: workloads,
 		Load:      a.loadBetween,
 		Append: func(ctx context.Context, id workload.ID, at time.Time, busyGPUs, pods float64) error {
-			return a.store.AppendDemand(ctx, storage.Workload(id), at, busyGPUs, pods)
+			if err := a.store.AppendDemand(ctx, storage.Workload(id), at, busyGPUs, pods); err != nil {
+				return err
+			}
+			a.board.ledger.came(controller.Workload(id), at, busyGPUs)
+			return nil
 		},
 		Logger: a.log, Registerer: a.registry,
 	})
@@ -152,6 +151,7 @@ func (a *aggregator) recordDemand(workloads func() []workload.Workload) (*worklo
 			}
 			return out
 		},
+		Forecasts: a.board.ledger.forecasts,
 		Nodes: func(now time.Time) []exporter.Node {
 			var out []exporter.Node
 			for _, n := range a.view.Nodes(now) {

@@ -4,33 +4,37 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"slices"
 	"sync"
 	"time"
 
+	rating "github.com/foretide/foretide/aggregator/accuracy"
 	"github.com/foretide/foretide/aggregator/controller"
 	"github.com/foretide/foretide/aggregator/exporter"
 	"github.com/foretide/foretide/aggregator/storage"
 	"github.com/foretide/foretide/aggregator/ui"
 )
 
-// board shows each evaluation to whoever looks: metrics and page. It is the controller's Observer.
+// board shows each evaluation to whoever looks: metrics, history and page. It is the controller's Observer.
 type board struct {
 	store    *storage.Store
+	ledger   *ledger
 	exporter *exporter.Exporter
 
 	mu     sync.Mutex
 	latest map[string]controller.Evaluation // by namespace/name
 }
 
-func newBoard(store *storage.Store) *board {
-	return &board{store: store, latest: map[string]controller.Evaluation{}}
+func newBoard(store *storage.Store, log *slog.Logger) *board {
+	return &board{store: store, ledger: newLedger(store, log), latest: map[string]controller.Evaluation{}}
 }
 
 // Observed implements controller.Observer.
 func (b *board) Observed(e controller.Evaluation) {
 	b.exporter.Observe(toMetrics(e))
+	b.ledger.observe(e)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.latest[e.Namespace+"/"+e.Name] = e
@@ -46,9 +50,9 @@ func (b *board) Forgotten(namespace, name string) {
 
 func toMetrics(e controller.Evaluation) exporter.Policy {
 	p := exporter.Policy{
-		Namespace: e.Namespace, Name: e.Name, At: e.At, Took: e.Took, Kind: e.Workload.Kind, Workload: e.Workload.Name,
+		Namespace: e.Namespace, Name: e.Name, At: e.At, Took: e.Took,
 		Min: e.Min, Max: e.Max, Current: e.Current, TargetPercent: e.TargetPercent, Reason: e.Problem.Reason,
-		ForecastReady: e.Forecast.Acts, Lead: e.Lead,
+		ForecastReady: e.Forecast.Acts,
 	}
 	if d := e.Decision; d != nil {
 		p.Desired, p.Proactive, p.Reactive = &d.Replicas, d.Proactive, d.Reactive
@@ -106,6 +110,10 @@ func (b *board) toPage(e controller.Evaluation, now time.Time) ui.Policy {
 	from := now.Add(-pageSpan).Truncate(pageStep)
 	if values, err := b.store.Demand(ctx, storage.Workload(e.Workload), from, now, pageStep); err == nil {
 		p.Actual = ui.Line{Start: from, Step: pageStep, Values: values}
+	}
+	before := nameOf(e.Workload, "1h", rating.Median)
+	if values, err := b.store.Forecasts(ctx, before, from.Add(-time.Hour), now.Add(-time.Hour), pageStep); err == nil {
+		p.Earlier = ui.Line{Start: from, Step: pageStep, Values: values}
 	}
 	if f := e.Forecast.Forecast; f != nil {
 		p.Mean = ui.Line{Start: f.Start, Step: f.Step, Values: f.Mean}

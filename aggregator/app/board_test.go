@@ -2,7 +2,9 @@ package app
 
 import (
 	"bytes"
+	"log/slog"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,9 +30,9 @@ func boardAt(t *testing.T, now time.Time) (b *board, metrics func() string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
-	b = newBoard(store)
+	b = newBoard(store, slog.New(slog.DiscardHandler))
 	b.exporter, err = exporter.New(exporter.Options{
-		Demands: func(time.Time) []exporter.Demand { return nil }, Nodes: func(time.Time) []exporter.Node { return nil },
+		Demands: func(time.Time) []exporter.Demand { return nil }, Forecasts: b.ledger.forecasts, Nodes: func(time.Time) []exporter.Node { return nil },
 		Now: func() time.Time { return now },
 	})
 	if err != nil {
@@ -81,6 +83,11 @@ func TestEvaluationBecomesMetricsAndPage(t *testing.T) {
 	if err := b.store.AppendDemand(t.Context(), storage.Workload(e.Workload), now.Add(-10*time.Minute), 0.5, 2); err != nil {
 		t.Fatal(err)
 	}
+	if err := b.store.AppendForecasts(t.Context(), []storage.ForecastPoint{
+		{ForecastName: nameOf(e.Workload, "1h", 0.5), Made: now.Add(-70 * time.Minute), GPUs: 0.25},
+	}); err != nil {
+		t.Fatal(err)
+	}
 	b.Observed(e)
 	page := metrics()
 	for _, want := range []string{
@@ -95,7 +102,8 @@ func TestEvaluationBecomesMetricsAndPage(t *testing.T) {
 		`foretide_policy_forecast_ready{namespace="default",policy="web"} 1`,
 		`foretide_policy_data_fresh{namespace="default",policy="web"} 1`,
 		`foretide_policy_decision_info{namespace="default",policy="web",reason="ForecastDemand"} 1`,
-		`foretide_forecast_demand_gpus{kind="Deployment",lead="180",name="web",namespace="default",quantile="0.95"} 0.75`,
+		`foretide_policy_forecast_peak_gpus{namespace="default",policy="web",quantile="0.95"} 0.75`,
+		`foretide_forecast_demand_gpus{kind="Deployment",lead="1m",name="web",namespace="default",quantile="0.95"} 3`,
 		`foretide_aggregator_decision_duration_seconds_sum 0.003`,
 	} {
 		if !strings.Contains(page, want+"\n") {
@@ -109,17 +117,16 @@ func TestEvaluationBecomesMetricsAndPage(t *testing.T) {
 		Mean: ui.Line{Start: now, Step: time.Minute, Values: []float64{1, 2}}, Upper: ui.Line{Start: now, Step: time.Minute, Values: []float64{3, 4}},
 		UpperName: "p95",
 	}}
-	if d := cmp.Diff(want, got, cmpopts.IgnoreFields(ui.Policy{}, "Actual", "Current", "Desired")); d != "" {
+	if d := cmp.Diff(want, got, cmpopts.IgnoreFields(ui.Policy{}, "Actual", "Earlier", "Current", "Desired")); d != "" {
 		t.Errorf("page (-want +got):\n%s", d)
 	}
-	day, sum := got[0].Actual, 0.0
-	for _, v := range day.Values {
-		if !math.IsNaN(v) {
-			sum += v
-		}
+	actual, earlier := got[0].Actual, got[0].Earlier
+	at := slices.IndexFunc(actual.Values, func(v float64) bool { return !math.IsNaN(v) })
+	if actual.Step != 5*time.Minute || len(actual.Values) < 287 || at < 0 || actual.Values[at] != 0.5 {
+		t.Errorf("a day of demand: %d values %v apart, at %d", len(actual.Values), actual.Step, at)
 	}
-	if day.Step != 5*time.Minute || len(day.Values) < 287 || sum != 0.5 {
-		t.Errorf("a day of demand: %d values %v apart, sum %v", len(day.Values), day.Step, sum)
+	if !earlier.Start.Equal(actual.Start) || earlier.Step != actual.Step || earlier.Values[at] != 0.25 {
+		t.Errorf("what was forecast of it an hour before: from %v, %v; demand at %d", earlier.Start, earlier.Values, at)
 	}
 }
 
@@ -133,7 +140,7 @@ func TestWhatIsNotKnownIsAbsent(t *testing.T) {
 		Data:     controller.Freshness{State: controller.Unknown},
 	})
 	page := metrics()
-	for _, name := range []string{"current_replicas", "desired_replicas", "reactive", "proactive", "utilization_ratio", "data_fresh", "forecast_demand"} {
+	for _, name := range []string{"current_replicas", "desired_replicas", "reactive", "proactive", "utilization_ratio", "data_fresh", "forecast_peak", "foretide_forecast_"} {
 		if strings.Contains(page, name) {
 			t.Errorf("there is a series of %s:\n%s", name, page)
 		}

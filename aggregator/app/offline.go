@@ -1,6 +1,7 @@
 package app
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"flag"
@@ -58,11 +59,12 @@ func Import(ctx context.Context, args []string, out io.Writer) error {
 	if *scale <= 0 || math.IsInf(*scale, 0) || math.IsNaN(*scale) {
 		return fmt.Errorf("--scale is %v: it must be a number above 0", *scale)
 	}
-	points, err := readSeries(*file, *series)
+	recorded, err := readSeries("--trace", *file, "--series", *series)
 	if err != nil {
 		return err
 	}
-	if points, err = shift(points, *until, *end, time.Now()); err != nil {
+	points, err := shift(recorded.Points, *until, *end, time.Now())
+	if err != nil {
 		return err
 	}
 	history := perMinute(points, *scale)
@@ -93,27 +95,34 @@ func parseWorkload(name string) (storage.Workload, error) {
 	return storage.Workload{Namespace: parts[0], Kind: parts[1], Name: parts[2]}, nil
 }
 
-func readSeries(file, name string) ([]trace.Point, error) {
+// readSeries reads one series of a file; the flags that name the two are for errors. The file may be compressed (.gz).
+func readSeries(fileFlag, file, nameFlag, name string) (trace.Series, error) {
 	if file == "" {
-		return nil, errors.New(`--trace is "": it must be a CSV file`)
+		return trace.Series{}, fmt.Errorf(`%s is "": it must be a CSV file`, fileFlag)
 	}
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, fmt.Errorf("--trace: %w", err)
+		return trace.Series{}, fmt.Errorf("%s: %w", fileFlag, err)
 	}
 	defer f.Close()
-	all, err := trace.Read(f)
+	var rows io.Reader = f
+	if strings.HasSuffix(file, ".gz") {
+		if rows, err = gzip.NewReader(f); err != nil {
+			return trace.Series{}, fmt.Errorf("%s %q: %w", fileFlag, file, err)
+		}
+	}
+	all, err := trace.Read(rows)
 	if err != nil {
-		return nil, fmt.Errorf("--trace %q: %w", file, err)
+		return trace.Series{}, fmt.Errorf("%s %q: %w", fileFlag, file, err)
 	}
 	var names []string
 	for _, s := range all {
 		if s.Name == name || name == "" && len(all) == 1 {
-			return s.Points, nil
+			return s, nil
 		}
 		names = append(names, s.Name)
 	}
-	return nil, fmt.Errorf("--series is %q: the trace has %s", name, strings.Join(names, ", "))
+	return trace.Series{}, fmt.Errorf("%s is %q: %s has %s", nameFlag, name, fileFlag, strings.Join(names, ", "))
 }
 
 // shift cuts the points after until and moves the rest so that until falls on end.

@@ -3,6 +3,7 @@
 //	agents ─ gRPC ─► ingest ─► storage (durable, then acknowledged)
 //	                    └────► live ─► controller ─► scale subresource
 //	live ─► recorder ─► storage ─► forecast ─► controller ─► status, metrics, page
+//	                       └◄─────── ledger ◄─────┴─ (what was forecast, and how it compares with what came)
 package app
 
 import (
@@ -16,6 +17,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/foretide/foretide/aggregator/external"
 	"github.com/foretide/foretide/aggregator/ingest"
 	"github.com/foretide/foretide/aggregator/query"
 )
@@ -48,6 +50,9 @@ type Options struct {
 	EngineHTTPFile    string        // engine.http-config-file
 	PeersURL          string        // peers.url
 	PeersHTTPFile     string        // peers.http-config-file
+	ForecastURL       string        // forecast.url
+	ForecastHTTPFile  string        // forecast.http-config-file
+	ForecastTimeout   time.Duration // forecast.timeout
 	LiveWindow        time.Duration // live.window
 	LiveStaleAfter    time.Duration // live.stale-after
 	Kubernetes        bool          // kubernetes.enabled
@@ -79,6 +84,7 @@ func DefaultOptions() Options {
 		HealthAddress:     ":8081",
 		QueryTimeout:      query.DefaultTimeout,
 		QueryMaxSamples:   query.DefaultMaxSamples,
+		ForecastTimeout:   external.DefaultTimeout,
 		LiveWindow:        10 * time.Second,
 		LiveStaleAfter:    30 * time.Second,
 		Kubernetes:        true,
@@ -117,6 +123,9 @@ func (o *Options) Register(f *flag.FlagSet) {
 	f.StringVar(&o.EngineHTTPFile, "engine.http-config-file", o.EngineHTTPFile, "`file` with the HTTP client settings of Prometheus' configuration (basic_auth, tls_config, http_headers …) for --engine.url")
 	f.StringVar(&o.PeersURL, "peers.url", o.PeersURL, "`URL` whose host stands for all replicas, or a comma-separated list of them: demand that was missed here is read from the others; empty: there are none")
 	f.StringVar(&o.PeersHTTPFile, "peers.http-config-file", o.PeersHTTPFile, "`file` with HTTP client settings for --peers.url; empty: the pod's ServiceAccount, and the CA that is made here")
+	f.StringVar(&o.ForecastURL, "forecast.url", o.ForecastURL, "`URL` of a forecaster that is asked for each forecast ahead of time, one task of JSON a request; ours stand in where it is late or wrong; empty: there is none")
+	f.StringVar(&o.ForecastHTTPFile, "forecast.http-config-file", o.ForecastHTTPFile, "`file` with the HTTP client settings of Prometheus' configuration (basic_auth, tls_config, http_headers …) for --forecast.url")
+	f.DurationVar(&o.ForecastTimeout, "forecast.timeout", o.ForecastTimeout, "how long one answer of --forecast.url may take, 100ms to 1m")
 	f.DurationVar(&o.LiveWindow, "live.window", o.LiveWindow, "utilization is averaged over this long before it is acted on, 1s to 2m")
 	f.DurationVar(&o.LiveStaleAfter, "live.stale-after", o.LiveStaleAfter, "telemetry older than this is unknown, which holds or raises replicas and never lowers them")
 	f.BoolVar(&o.Kubernetes, "kubernetes.enabled", o.Kubernetes, "find policies and pods in Kubernetes, and scale; false: only observe, with policies from files")
@@ -176,6 +185,9 @@ func (o Options) checkIntervals(wrong func(flag string, value any, allowed strin
 	if o.LiveStaleAfter < min(2*o.longestReportInterval(), maxStaleAfter) || o.LiveStaleAfter > maxStaleAfter {
 		wrong("live.stale-after", o.LiveStaleAfter, "two of the longest report intervals to 10m")
 	}
+	if o.ForecastTimeout < 100*time.Millisecond || o.ForecastTimeout > time.Minute {
+		wrong("forecast.timeout", o.ForecastTimeout, "100ms to 1m")
+	}
 	if o.SyncInterval < 500*time.Millisecond || o.SyncInterval > 5*time.Minute {
 		wrong("controller.sync-interval", o.SyncInterval, "500ms to 5m")
 	}
@@ -217,7 +229,7 @@ func (o Options) checkAddresses(wrong func(flag string, value any, allowed strin
 			wrong(a.flag, a.address, "host:port or :port")
 		}
 	}
-	for _, u := range []struct{ flag, url string }{{"remote-write.url", o.RemoteWriteURL}, {"engine.url", o.EngineURL}} {
+	for _, u := range []struct{ flag, url string }{{"remote-write.url", o.RemoteWriteURL}, {"engine.url", o.EngineURL}, {"forecast.url", o.ForecastURL}} {
 		if u.url != "" && !isURL(u.url) {
 			wrong(u.flag, u.url, "a URL such as http://engine:9090")
 		}

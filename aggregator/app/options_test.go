@@ -43,6 +43,8 @@ func TestEachWrongFlagIsNamedWithItsValueAndWhatIsAllowed(t *testing.T) {
 		{func(o *Options) { o.QueryMaxSamples = 1 }, `--query.max-samples is "1": it must be 1000 or more`},
 		{func(o *Options) { o.QueryConcurrency = -1 }, `--query.max-concurrent is "-1": it must be 0 or more`},
 		{func(o *Options) { o.EngineURL = "mimir:9090" }, `--engine.url is "mimir:9090": it must be a URL such as http://engine:9090`},
+		{func(o *Options) { o.ForecastURL = "model:8080" }, `--forecast.url is "model:8080": it must be a URL such as http://engine:9090`},
+		{func(o *Options) { o.ForecastTimeout = 0 }, `--forecast.timeout is "0s": it must be 100ms to 1m`},
 		{func(o *Options) { o.PeersURL = "ftp://a" }, `--peers.url is "ftp://a": it must be a URL such as https://replicas:8443, or a comma-separated list of them`},
 		{func(o *Options) { o.PeersURL = "http://a:1,b:1" }, `--peers.url is "http://a:1,b:1": it must be a URL such as https://replicas:8443, or a comma-separated list of them`},
 		{func(o *Options) { o.RemoteWriteURL, o.RemoteWriteFile = "http://a", "b" }, `--remote-write.url is "http://a": it must be empty, or given without --remote-write.config-file`},

@@ -11,7 +11,7 @@ func BenchmarkEvaluate(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			w := newWorld(8, 0.20)
 			w.demand = workday(days(30))
-			e := NewEvaluator(w, w)
+			e := NewEvaluator(w, w, nil)
 			p := policy()
 			e.Evaluate(b.Context(), p, w.target, w.now)
 			for b.Loop() {

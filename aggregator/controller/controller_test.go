@@ -52,7 +52,7 @@ func newBench(t *testing.T, w *world, policies ...*v1alpha1.AdvancedHorizontalPo
 		builder = builder.WithObjects(p)
 	}
 	r, err := New(Options{
-		Client: builder.Build(), Events: w, Targets: w, Evaluator: NewEvaluator(w, w), Observer: w,
+		Client: builder.Build(), Events: w, Targets: w, Evaluator: NewEvaluator(w, w, nil), Observer: w,
 		Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { return w.now },
 	})
 	if err != nil {
@@ -371,7 +371,7 @@ func TestWrongOptionsAreNamed(t *testing.T) {
 		want string
 	}{
 		"nothing":  {Options{}, "Client, Events, Targets, Evaluator and Logger"},
-		"negative": {Options{Client: fake.NewFakeClient(), Events: w, Targets: w, Evaluator: NewEvaluator(w, w), Logger: slog.Default(), SyncInterval: -1}, "SyncInterval is -1ns"},
+		"negative": {Options{Client: fake.NewFakeClient(), Events: w, Targets: w, Evaluator: NewEvaluator(w, w, nil), Logger: slog.Default(), SyncInterval: -1}, "SyncInterval is -1ns"},
 	} {
 		if _, err := New(c.opts); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)

@@ -77,9 +77,10 @@ func (w *window) since(pods []Pod, now time.Time) time.Time {
 	return w.shared.Add(settleLoad)
 }
 
-// NewEvaluator returns an Evaluator over the loads and the history given.
-func NewEvaluator(loads Loads, history History) *Evaluator {
-	return &Evaluator{loads: loads, forecasts: newForecasts(history), windows: make(map[types.UID]*window)}
+// NewEvaluator returns an Evaluator over the loads and the history given. A forecaster elsewhere is preferred to our own while it
+// answers; nil means there is none.
+func NewEvaluator(loads Loads, history History, outside Outside) *Evaluator {
+	return &Evaluator{loads: loads, forecasts: newForecasts(history, outside), windows: make(map[types.UID]*window)}
 }
 
 // Evaluate decides what a policy wants for its target as it was read. The policy's defaults must be filled in.

@@ -42,6 +42,7 @@ func levels(own float64) []float64 {
 // forecasts makes one forecast a minute for each workload and quantile, however often it is asked.
 type forecasts struct {
 	history History
+	outside Outside // nil where there is none
 
 	mu     sync.Mutex
 	minute time.Time // of the last clean-up
@@ -53,6 +54,11 @@ type forecastKey struct {
 	percent  int32
 }
 
+// id is the key in one word.
+func (k forecastKey) id() string {
+	return fmt.Sprintf("%s/%s/%s p%d", k.workload.Namespace, k.workload.Kind, k.workload.Name, k.percent)
+}
+
 type made struct {
 	mu       sync.Mutex
 	end      time.Time // of the history it was made from
@@ -60,17 +66,19 @@ type made struct {
 	err      error
 }
 
-func newForecasts(history History) *forecasts {
-	return &forecasts{history: history, made: make(map[forecastKey]*made)}
+func newForecasts(history History, outside Outside) *forecasts {
+	return &forecasts{history: history, outside: outside, made: make(map[forecastKey]*made)}
 }
 
 // predict returns the forecast of a workload and its peak from now until lead and one step ahead.
 func (f *forecasts) predict(ctx context.Context, workload Workload, percent int32, lead time.Duration, now time.Time) Prediction {
 	level := float64(percent) / 100
-	made, err := f.get(ctx, forecastKey{workload, percent}, now.Add(-settle).Truncate(step))
+	key := forecastKey{workload, percent}
+	made, err := f.get(ctx, key, now.Add(-settle).Truncate(step))
 	if err != nil {
 		return Prediction{Note: explain(err), Lost: !errors.Is(err, forecast.ErrShortHistory)}
 	}
+	made = f.preferred(key, made)
 	out := Prediction{Forecast: &made}
 	until := now.Add(lead + step)
 	out.PeakGPUs, out.HasPeak = made.Peak(level, now, until)
@@ -138,7 +146,25 @@ func (f *forecasts) make(ctx context.Context, key forecastKey, end time.Time) (f
 	if err != nil {
 		return forecast.Forecast{}, historyError{err}
 	}
-	return forecast.Predict(forecast.Series{End: end, Step: step, Values: values}, horizonSteps, levels(float64(key.percent)/100))
+	series := forecast.Series{End: end, Step: step, Values: values}
+	own, err := forecast.Predict(series, horizonSteps, levels(float64(key.percent)/100))
+	if err == nil && f.outside != nil {
+		f.outside.Ask(key.id(), series, horizonSteps, own.Levels)
+	}
+	return own, err
+}
+
+// preferred is the outside forecaster's forecast where it has one, else our own. What is known of the history stays ours.
+func (f *forecasts) preferred(key forecastKey, own forecast.Forecast) forecast.Forecast {
+	if f.outside == nil {
+		return own
+	}
+	other, ok := f.outside.Answer(key.id())
+	if !ok {
+		return own
+	}
+	other.History, other.LastKnown, other.Period = own.History, own.LastKnown, own.Period
+	return other
 }
 
 // historyError is a history that could not be read.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/foretide/foretide/aggregator/forecast"
 	"github.com/foretide/foretide/aggregator/scaling"
 	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
 )
@@ -63,6 +64,14 @@ type Loads interface {
 // History knows what workloads did: their demand in busy GPUs on a grid from, from+step, …, to, NaN where it is unknown.
 type History interface {
 	Demand(ctx context.Context, workload Workload, from, to time.Time, step time.Duration) ([]float64, error)
+}
+
+// Outside is a forecaster elsewhere, which is asked ahead of time: neither method waits.
+type Outside interface {
+	// Ask has a series forecast, some time later, under a name that is the same each time. It may keep the series.
+	Ask(id string, series forecast.Series, horizon int, levels []float64)
+	// Answer is the newest forecast under a name that is sound and fresh; false when there is none. Its history is not told.
+	Answer(id string) (forecast.Forecast, bool)
 }
 
 // Observer is shown each evaluation as it is made, and told when a policy is gone. It must not block.

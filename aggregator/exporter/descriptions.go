@@ -6,8 +6,9 @@ import "github.com/prometheus/client_golang/prometheus"
 type descriptions struct {
 	current, desired, proactive, reactive, min, max *prometheus.Desc
 	target, utilization                             *prometheus.Desc
-	forecastReady, dataFresh, decision              *prometheus.Desc
-	forecast, demand, pods, lastBatch               *prometheus.Desc
+	forecastReady, peak, dataFresh, decision        *prometheus.Desc
+	demand, pods, lastBatch                         *prometheus.Desc
+	forecasts                                       forecastDescriptions
 }
 
 func newDescriptions() descriptions {
@@ -27,19 +28,20 @@ func newDescriptions() descriptions {
 		target:        policy("target_ratio", "GPU utilization the policy aims for."),
 		utilization:   policy("utilization_ratio", "GPU utilization of the ready pods whose load is known; absent while none is."),
 		forecastReady: policy("forecast_ready", "1 when the forecast takes part in the decision, otherwise 0."),
-		dataFresh:     policy("data_fresh", "1 when there is fresh telemetry of every ready pod, 0 when some is missing; absent without ready pods."),
-		decision:      policy("decision_info", "Why the decision is what it is: 1 for the present reason.", "reason"),
-		forecast: workload("forecast_demand_gpus",
-			"Largest demand forecast, in busy GPUs, from now until the lead time (seconds) and one minute ahead, at a quantile.", "quantile", "lead"),
+		peak: policy("forecast_peak_gpus",
+			"Largest demand forecast, in busy GPUs, from now until the policy's lead time (scaleUpForward) and one minute ahead, at a quantile.", "quantile"),
+		dataFresh: policy("data_fresh", "1 when there is fresh telemetry of every ready pod, 0 when some is missing; absent without ready pods."),
+		decision:  policy("decision_info", "Why the decision is what it is: 1 for the present reason.", "reason"),
 		demand:    workload("workload_demand_gpus", "Demand of the workload's pods now, in busy GPUs; absent while some ready pod's load is not known."),
 		pods:      workload("workload_ready_pods", "Ready pods that share the workload's demand."),
+		forecasts: newForecastDescriptions(),
 		lastBatch: prometheus.NewDesc("foretide_node_last_batch_timestamp_seconds", "End of the newest window the node's agent reported.", []string{"node"}, nil),
 	}
 }
 
 func (d descriptions) all() []*prometheus.Desc {
-	return []*prometheus.Desc{
+	return append(d.forecasts.all(),
 		d.current, d.desired, d.proactive, d.reactive, d.min, d.max, d.target, d.utilization,
-		d.forecastReady, d.dataFresh, d.decision, d.forecast, d.demand, d.pods, d.lastBatch,
-	}
+		d.forecastReady, d.peak, d.dataFresh, d.decision, d.demand, d.pods, d.lastBatch,
+	)
 }

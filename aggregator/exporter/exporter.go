@@ -1,8 +1,8 @@
 // Package exporter shows what the aggregator knows and decides as Prometheus metrics.
 //
-//	policies as they are decided ─┐
-//	demand of workloads ──────────┼─► /metrics
-//	newest batch of nodes ────────┘
+//	policies as they are decided ──────┐
+//	demand of workloads, forecasts ────┼─► /metrics
+//	newest batch of nodes ─────────────┘
 //
 // What is not known has no series: a missing series is something else than a 0.
 package exporter
@@ -25,8 +25,6 @@ type Policy struct {
 	At              time.Time
 	// Took is how long the decision took, from reading the target to applying it.
 	Took time.Duration
-	// Kind and Workload name the scale target.
-	Kind, Workload string
 
 	Min, Max                              int32
 	Current, Desired, Proactive, Reactive *int32
@@ -38,12 +36,10 @@ type Policy struct {
 	// there is none to wait for.
 	ForecastReady bool
 	DataFresh     *bool
-	// Lead is how far ahead the peaks look.
-	Lead  time.Duration
-	Peaks []Peak
+	Peaks         []Peak
 }
 
-// Peak is the largest demand forecast within the lead time at a quantile (0 to 1).
+// Peak is the largest demand forecast within the policy's lead time at a quantile (0 to 1).
 type Peak struct {
 	Quantile, GPUs float64
 }
@@ -62,9 +58,10 @@ type Node struct {
 
 // Options is what an Exporter needs.
 type Options struct {
-	// Demands and Nodes are asked at each scrape.
-	Demands func(now time.Time) []Demand
-	Nodes   func(now time.Time) []Node
+	// Demands, Forecasts and Nodes are asked at each scrape.
+	Demands   func(now time.Time) []Demand
+	Forecasts func(now time.Time) []Forecast
+	Nodes     func(now time.Time) []Node
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// StaleAfter is how long a policy's numbers are shown after it was last decided; 0 means DefaultStaleAfter.
@@ -85,8 +82,8 @@ type policyName struct{ namespace, name string }
 
 // New returns an Exporter, to be registered by the caller.
 func New(opts Options) (*Exporter, error) {
-	if opts.Demands == nil || opts.Nodes == nil {
-		return nil, errors.New("exporter: Options.Demands and Nodes are both needed")
+	if opts.Demands == nil || opts.Forecasts == nil || opts.Nodes == nil {
+		return nil, errors.New("exporter: Options.Demands, Forecasts and Nodes are all needed")
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -132,17 +129,11 @@ func (e *Exporter) Describe(out chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (e *Exporter) Collect(out chan<- prometheus.Metric) {
 	now := e.opts.Now()
-	forecasts := make(map[forecastLabels]float64)
 	for _, p := range e.fresh(now) {
 		e.collectPolicy(out, p)
-		for _, peak := range p.Peaks {
-			// Two policies on one workload ask the same forecast; it is shown once.
-			forecasts[forecastLabels{p.Namespace, p.Kind, p.Workload, peak.Quantile, p.Lead}] = peak.GPUs
-		}
 	}
-	for l, gpus := range forecasts {
-		out <- gauge(e.desc.forecast, gpus, l.namespace, l.kind, l.name,
-			strconv.FormatFloat(l.quantile, 'g', -1, 64), strconv.FormatFloat(l.lead.Seconds(), 'g', -1, 64))
+	for _, f := range e.opts.Forecasts(now) {
+		e.desc.forecasts.collect(out, f)
 	}
 	for _, d := range e.opts.Demands(now) {
 		out <- gauge(e.desc.demand, d.BusyGPUs, d.Namespace, d.Kind, d.Name)
@@ -152,12 +143,6 @@ func (e *Exporter) Collect(out chan<- prometheus.Metric) {
 		out <- gauge(e.desc.lastBatch, float64(n.LastBatch.UnixMilli())/1000, n.Name)
 	}
 	e.took.Collect(out)
-}
-
-type forecastLabels struct {
-	namespace, kind, name string
-	quantile              float64
-	lead                  time.Duration
 }
 
 func (e *Exporter) fresh(now time.Time) []Policy {
@@ -191,6 +176,9 @@ func (e *Exporter) collectPolicy(out chan<- prometheus.Metric, p Policy) {
 		put(d.utilization, float64(*p.UtilizationPercent)/100)
 	}
 	put(d.forecastReady, number(p.ForecastReady))
+	for _, peak := range p.Peaks {
+		out <- gauge(d.peak, peak.GPUs, p.Namespace, p.Name, strconv.FormatFloat(peak.Quantile, 'g', -1, 64))
+	}
 	if p.DataFresh != nil {
 		put(d.dataFresh, number(*p.DataFresh))
 	}

@@ -149,7 +149,7 @@ func TestEveryStoredMetricHasMetadata(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"foretide_workload_demand_gpus", "foretide_workload_pods"} {
+	for _, name := range []string{"foretide_workload_demand_gpus", "foretide_workload_pods", "foretide_forecast_demand_gpus"} {
 		if !strings.Contains(string(a.Data), `"`+name+`":[{"type":"gauge"`) {
 			t.Errorf("%s has no metadata", name)
 		}

@@ -174,9 +174,11 @@ func (w Workload) series(name string) labels.Labels {
 	return labels.FromStrings(model.MetricNameLabel, name, "namespace", w.Namespace, "kind", w.Kind, "name", w.Name)
 }
 
-func (w Workload) matchers(name string) []*labels.Matcher {
+func (w Workload) matchers(name string) []*labels.Matcher { return matchersOf(w.series(name)) }
+
+func matchersOf(series labels.Labels) []*labels.Matcher {
 	var out []*labels.Matcher
-	w.series(name).Range(func(l labels.Label) {
+	series.Range(func(l labels.Label) {
 		out = append(out, labels.MustNewMatcher(labels.MatchEqual, l.Name, l.Value))
 	})
 	return out

@@ -82,7 +82,9 @@ func (t *bothTiers[Q]) choose(matchers []*labels.Matcher) (Q, error) {
 }
 
 // isWorkloadSeries tells the names of the workload tier; it has no others.
-func isWorkloadSeries(name string) bool { return name == demandSeries || name == podsSeries }
+func isWorkloadSeries(name string) bool {
+	return name == demandSeries || name == podsSeries || name == forecastSeries
+}
 
 // LabelValues returns the values of a label, in order.
 func (t *bothTiers[Q]) LabelValues(ctx context.Context, name string, hints *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {

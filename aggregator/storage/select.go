@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 )
 
-// maxGridSteps bounds what one call of Demand may allocate: 90 days of 10 s steps are 777,600.
+// maxGridSteps bounds what one call of Demand or Forecasts may allocate: 90 days of 10 s steps are 777,600.
 const maxGridSteps = 1 << 20
 
 // Demand returns the demand history of a workload in GPU units on a regular grid: from and to are rounded down to whole steps
@@ -22,6 +22,11 @@ func (s *Store) Demand(ctx context.Context, workload Workload, from, to time.Tim
 	if err := workload.check(); err != nil {
 		return nil, err
 	}
+	return s.grid(ctx, workload.matchers(demandSeries), from, to, step)
+}
+
+// grid is [Store.Demand] of any series of the workload tier.
+func (s *Store) grid(ctx context.Context, matchers []*labels.Matcher, from, to time.Time, step time.Duration) ([]float64, error) {
 	if step < time.Second || step%time.Millisecond != 0 {
 		return nil, fmt.Errorf("step is %v: it must be at least 1s, in whole milliseconds", step)
 	}
@@ -42,7 +47,7 @@ func (s *Store) Demand(ctx context.Context, workload Workload, from, to time.Tim
 		i := (t - first - 1) / width
 		sums[i] += v
 		counts[i]++
-	}, workload.matchers(demandSeries)...)
+	}, matchers...)
 	if err != nil {
 		return nil, err
 	}

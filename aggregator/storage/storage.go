@@ -1,9 +1,9 @@
 // Package storage keeps history in two embedded Prometheus TSDBs below one directory: "workload" (demand per workload, small
 // and long) and "raw" (every reading and usage, large and short).
 //
-//	telemetry.Frame → AppendFrames → raw ───────────────────────────────────────┐
-//	demand of a workload → AppendDemand, AppendDemandHistory → workload → Demand → forecast
-//	                                                               └────────────┴─► Queryable → PromQL
+//	telemetry.Frame → AppendFrames → raw ─────────────────────────────────────────┐
+//	demand of a workload → AppendDemand, AppendDemandHistory ─┬─► workload ─┬─────┴─► Queryable → PromQL
+//	what was forecast of it → AppendForecasts ────────────────┘             └─► Demand, Forecasts → forecast, accuracy
 //
 // A call that returned nil is in the write-ahead log: it survives the death of the process. README.md says what is on disk, what
 // a crash can lose, and what happens when the disk is full.

@@ -30,15 +30,16 @@ type tick struct {
 type chart struct {
 	Width, Height, Left, Bottom float64
 	Now                         float64
-	Actual, Mean, Upper         string
+	Actual, Earlier             string
+	Mean, Upper                 string
 	Hours, Levels               []tick
 	Empty                       bool
 }
 
-// draw scales the three lines to one pair of axes: a day back, a day ahead, from zero to a little over the largest value.
-func draw(now time.Time, actual, mean, upper Line) chart {
+// draw scales the four lines to one pair of axes: a day back, a day ahead, from zero to a little over the largest value.
+func draw(now time.Time, actual, earlier, mean, upper Line) chart {
 	from, to := now.Add(-span), now.Add(span)
-	top := max(largest(actual, from, to), largest(mean, from, to), largest(upper, from, to))
+	top := max(largest(actual, from, to), largest(earlier, from, to), largest(mean, from, to), largest(upper, from, to))
 	c := chart{Width: width, Height: height, Left: left, Bottom: height - bottom, Empty: top == 0}
 	top = ceiling(top)
 	x := func(t time.Time) float64 {
@@ -46,7 +47,8 @@ func draw(now time.Time, actual, mean, upper Line) chart {
 	}
 	y := func(v float64) float64 { return headroom + (height-bottom-headroom)*(1-v/top) }
 	c.Now = x(now)
-	c.Actual, c.Mean, c.Upper = path(actual, from, to, x, y), path(mean, from, to, x, y), path(upper, from, to, x, y)
+	c.Actual, c.Earlier = path(actual, from, to, x, y), path(earlier, from, to, x, y)
+	c.Mean, c.Upper = path(mean, from, to, x, y), path(upper, from, to, x, y)
 	for t := from.Truncate(6 * time.Hour).Add(6 * time.Hour); t.Before(to); t = t.Add(6 * time.Hour) {
 		if at := x(t); at < width-18 { // half a label
 			c.Hours = append(c.Hours, tick{X: at, Y: height - 6, Label: t.UTC().Format("15:04")})

@@ -26,8 +26,8 @@ type Policy struct {
 	Reason, Message    string
 	// Forecast says how the forecast was made, or why there is none.
 	Forecast string
-	// Actual is the demand of the past, Mean and Upper the forecast, all in busy GPUs.
-	Actual, Mean, Upper Line
+	// Actual is the demand of the past, Earlier what was forecast of it an hour before, Mean and Upper the forecast, all in busy GPUs.
+	Actual, Earlier, Mean, Upper Line
 	// UpperName is the quantile drawn, such as p95.
 	UpperName string
 }
@@ -51,7 +51,7 @@ func Handler(source Source, version string, now func() time.Time, log *slog.Logg
 		at := now()
 		view := view{Version: version, At: at.UTC().Format("2006-01-02 15:04:05 UTC")}
 		for _, p := range source.Policies(at) {
-			view.Policies = append(view.Policies, card{p, draw(at, p.Actual, p.Mean, p.Upper)})
+			view.Policies = append(view.Policies, card{p, draw(at, p.Actual, p.Earlier, p.Mean, p.Upper)})
 		}
 		if err := page.Execute(w, view); err != nil {
 			log.Warn("page not written", "err", err)

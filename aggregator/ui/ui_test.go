@@ -45,7 +45,7 @@ func TestPageShowsUnknownAsDashAndEscapesNames(t *testing.T) {
 
 func TestPathLeavesAGapWhereDataIsAbsent(t *testing.T) {
 	l := Line{at.Add(-3 * time.Hour), time.Hour, []float64{1, math.NaN(), 2}}
-	c := draw(at, l, Line{}, Line{})
+	c := draw(at, l, Line{}, Line{}, Line{})
 	if got := strings.Count(c.Actual, "M"); got != 2 {
 		t.Errorf("path %q begins %d strokes, want 2", c.Actual, got)
 	}
@@ -57,7 +57,7 @@ func TestPathLeavesAGapWhereDataIsAbsent(t *testing.T) {
 func TestPathKeepsThePeakOfPointsThatShareAColumn(t *testing.T) {
 	values := make([]float64, 24*60)
 	values[700] = 8
-	c := draw(at, Line{at.Add(-span), time.Minute, values}, Line{}, Line{})
+	c := draw(at, Line{at.Add(-span), time.Minute, values}, Line{}, Line{}, Line{})
 	if !strings.Contains(c.Actual, " 8.0") {
 		t.Errorf("the peak of 8 is not at the top of %q", c.Actual)
 	}

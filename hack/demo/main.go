@@ -150,7 +150,7 @@ func (d *demo) play(ctx context.Context, length time.Duration) error {
 		if tick%5 == 4 {
 			fmt.Printf("%4.0fs  %-12s %-18s %-28s %s\n", now.Sub(begin).Seconds(), fmt.Sprintf("%.2f GPUs", offered),
 				fmt.Sprintf("%d of %d at %s", serving, len(d.fleet.pods), seen.percent("foretide_policy_utilization_ratio")),
-				fmt.Sprintf("p95 %s busy GPUs", seen.number("foretide_forecast_demand_gpus", `quantile="0.95"`)),
+				fmt.Sprintf("p95 %s busy GPUs", seen.number("foretide_policy_forecast_peak_gpus", `quantile="0.95"`)),
 				fmt.Sprintf("%s pods (proactive %s, reactive %s)", seen.number("foretide_policy_desired_replicas"),
 					seen.number("foretide_policy_proactive_replicas"), seen.number("foretide_policy_reactive_replicas")))
 		}

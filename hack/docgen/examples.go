@@ -13,6 +13,7 @@ import (
 	agent "github.com/foretide/foretide/agent/exporter"
 	"github.com/foretide/foretide/aggregator/app"
 	aggregator "github.com/foretide/foretide/aggregator/exporter"
+	"github.com/foretide/foretide/aggregator/external"
 	"github.com/foretide/foretide/aggregator/ingest"
 	"github.com/foretide/foretide/aggregator/live"
 	"github.com/foretide/foretide/aggregator/query"
@@ -55,7 +56,10 @@ func aggregatorMetrics() (_ []metric, err error) {
 	r.MustRegister(app.BuildInfo(""))
 	e, err := aggregator.New(aggregator.Options{
 		Demands: func(time.Time) []aggregator.Demand { return make([]aggregator.Demand, 1) },
-		Nodes:   func(time.Time) []aggregator.Node { return make([]aggregator.Node, 1) },
+		Forecasts: func(time.Time) []aggregator.Forecast {
+			return []aggregator.Forecast{{Points: make([]aggregator.Point, 1), Scores: make([]aggregator.Score, 1)}}
+		},
+		Nodes: func(time.Time) []aggregator.Node { return make([]aggregator.Node, 1) },
 	})
 	if err != nil {
 		return nil, err
@@ -93,6 +97,9 @@ func aggregatorMetrics() (_ []metric, err error) {
 		return nil, err
 	}
 	promql.Handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/api/v1/status/buildinfo", nil))
+	if _, err := external.New(external.Options{URL: "http://localhost", Logger: slog.New(slog.DiscardHandler), Registerer: r}); err != nil {
+		return nil, err
+	}
 	if _, err := workload.NewRecorder(workload.RecorderOptions{
 		Workloads:  func() []workload.Workload { return nil },
 		Load:       func(_, _, _ string, _, _ time.Time) workload.Load { return workload.Load{} },

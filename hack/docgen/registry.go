@@ -91,7 +91,7 @@ func excepted(name string) bool {
 	switch name {
 	case "foretide_aggregator_demand_minutes_total": // counts one-minute intervals of history, measures no time
 		return true
-	case "foretide_forecast_demand_gpus": // is a quantile, of a forecast instead of a summary
+	case "foretide_forecast_demand_gpus", "foretide_policy_forecast_peak_gpus": // is a quantile, of a forecast instead of a summary
 		return true
 	}
 	return strings.HasPrefix(name, dcgm)

@@ -120,7 +120,7 @@ func startController(t *testing.T, seen *telemetry) *workload.Directory {
 	}
 	reconciler, err := controller.New(controller.Options{
 		Client: mgr.GetClient(), Events: mgr.GetEventRecorder("foretide-aggregator"), Targets: targets{directory},
-		Evaluator: controller.NewEvaluator(seen, seen), Logger: log, SyncInterval: 200 * time.Millisecond,
+		Evaluator: controller.NewEvaluator(seen, seen, nil), Logger: log, SyncInterval: 200 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)

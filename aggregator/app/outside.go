@@ -1,0 +1,43 @@
+package app
+
+import (
+	"fmt"
+
+	"github.com/foretide/foretide/aggregator/external"
+	"github.com/foretide/foretide/aggregator/forecast"
+)
+
+// methodExternal names the forecasts of another in status, metrics and on the page.
+const methodExternal = "external"
+
+// askOutside adds the asking of a forecaster elsewhere, where the user names one.
+func (a *aggregator) askOutside() error {
+	o := a.options
+	if o.ForecastURL == "" {
+		return nil
+	}
+	forecaster, err := external.New(external.Options{
+		URL: o.ForecastURL, HTTPConfigFile: o.ForecastHTTPFile, Timeout: o.ForecastTimeout, Logger: a.log, Registerer: a.registry,
+	})
+	if err != nil {
+		return fmt.Errorf("--forecast.url, --forecast.http-config-file: %w", err)
+	}
+	a.outside = outside{forecaster}
+	a.add("external forecaster", forecaster.Run)
+	return nil
+}
+
+// outside is a forecaster elsewhere as the controller's Outside.
+type outside struct{ forecaster *external.Forecaster }
+
+func (o outside) Ask(id string, s forecast.Series, horizon int, levels []float64) {
+	o.forecaster.Ask(external.Task{ID: id, Step: s.Step, Origin: s.End, Horizon: horizon, Quantiles: levels, History: s.Values})
+}
+
+func (o outside) Answer(id string) (forecast.Forecast, bool) {
+	a, ok := o.forecaster.Answer(id)
+	if !ok {
+		return forecast.Forecast{}, false
+	}
+	return forecast.Forecast{Start: a.Origin, Step: a.Step, Levels: a.Levels, Mean: a.Mean, Quantiles: a.Quantiles, Method: methodExternal}, true
+}

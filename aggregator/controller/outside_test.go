@@ -1,0 +1,111 @@
+package controller
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/foretide/foretide/aggregator/forecast"
+)
+
+// oracle is a forecaster elsewhere that knows nothing of what it is asked, and answers when the test says so.
+type oracle struct {
+	asked   []string
+	series  forecast.Series
+	levels  []float64
+	answers map[string]forecast.Forecast
+}
+
+func (o *oracle) Ask(id string, series forecast.Series, _ int, levels []float64) {
+	o.asked, o.series, o.levels = append(o.asked, id), series, levels
+}
+
+func (o *oracle) Answer(id string) (forecast.Forecast, bool) {
+	f, ok := o.answers[id]
+	return f, ok
+}
+
+// nine says nine GPUs of each minute from a time on.
+func nine(from time.Time, steps int, levels []float64) forecast.Forecast {
+	path := make([]float64, steps)
+	for i := range path {
+		path[i] = 9
+	}
+	out := forecast.Forecast{Start: from, Step: step, Levels: levels, Mean: path, Method: "external"}
+	for range levels {
+		out.Quantiles = append(out.Quantiles, path)
+	}
+	return out
+}
+
+const bertP95 = "default/Deployment/bert p95"
+
+func TestAnotherForecasterIsAskedAheadAndPreferredWhileItAnswers(t *testing.T) {
+	w := newWorld(1, 0.20)
+	w.demand = workday(days(14))
+	o := &oracle{answers: map[string]forecast.Forecast{}}
+	e := NewEvaluator(w, w, o)
+	look := func(after time.Duration) Evaluation {
+		return e.Evaluate(t.Context(), policy(), w.target, noon.Add(after))
+	}
+	own := look(0)
+	if own.Forecast.Forecast.Method != forecast.MethodSeasonal || !own.Forecast.Acts {
+		t.Errorf("before it answers: %+v", own.Forecast.Note)
+	}
+	if len(o.asked) != 1 || o.asked[0] != bertP95 || !o.series.End.Equal(noon.Add(-time.Minute)) || len(o.series.Values) != 28*1440 || len(o.levels) != 5 {
+		t.Errorf("asked %v: %d values up to %v, levels %v", o.asked, len(o.series.Values), o.series.End, o.levels)
+	}
+
+	o.answers[bertP95] = nine(noon.Add(-2*time.Minute), horizonSteps, o.levels)
+	got := look(2 * time.Second)
+	f := got.Forecast
+	if f.PeakGPUs != 9 || !f.Acts || f.Forecast.Method != "external" || !strings.HasPrefix(f.Note.Message, "external from ") {
+		t.Errorf("while it answers: peak %v, %+v", f.PeakGPUs, f.Note)
+	}
+	if f.Forecast.History != own.Forecast.Forecast.History || f.Forecast.Period != 24*time.Hour || f.Forecast.LastKnown.IsZero() {
+		t.Errorf("what is known of the history: %+v", f.Forecast)
+	}
+	if *got.Decision.Proactive <= *own.Decision.Proactive {
+		t.Errorf("proactive %d, want more than the %d of our own forecast", *got.Decision.Proactive, *own.Decision.Proactive)
+	}
+
+	clear(o.answers)
+	if again := look(4 * time.Second).Forecast; again.PeakGPUs != own.Forecast.PeakGPUs {
+		t.Errorf("when it no longer answers: peak %v, want our own %v", again.PeakGPUs, own.Forecast.PeakGPUs)
+	}
+	if len(o.asked) != 1 {
+		t.Errorf("asked %d times within a minute", len(o.asked))
+	}
+	look(time.Minute)
+	if len(o.asked) != 2 {
+		t.Errorf("asked %d times in two minutes", len(o.asked))
+	}
+}
+
+func TestAnotherForecasterActsNoSoonerThanOurOwn(t *testing.T) {
+	w := newWorld(1, 0.20)
+	o := &oracle{answers: map[string]forecast.Forecast{bertP95: nine(noon, horizonSteps, levels(0.95))}}
+	e := NewEvaluator(w, w, o)
+	if got := e.Evaluate(t.Context(), policy(), w.target, noon).Forecast; got.Forecast != nil || got.Note.Reason != "InsufficientHistory" {
+		t.Errorf("without history: %+v", got)
+	}
+	if len(o.asked) != 0 {
+		t.Error("asked without a history to ask with")
+	}
+	w.demand = workday(noon.Add(-5 * time.Hour))
+	got := e.Evaluate(t.Context(), policy(), w.target, noon.Add(time.Minute))
+	if got.Forecast.Acts || got.Forecast.Note.Reason != "LearningDailyPattern" || got.Decision.Proactive != nil {
+		t.Errorf("with five hours of history: %+v", got.Forecast.Note)
+	}
+}
+
+func TestAnotherForecastThatDoesNotReachFarEnoughLowersNothing(t *testing.T) {
+	w := newWorld(4, 0.01)
+	w.demand = workday(days(2))
+	o := &oracle{answers: map[string]forecast.Forecast{bertP95: nine(noon, 2, levels(0.95))}}
+	got := NewEvaluator(w, w, o).Evaluate(t.Context(), policy(), w.target, noon)
+	if got.Forecast.Acts || !got.Forecast.Lost || got.Forecast.Note.Reason != "OutsideHorizon" || math.IsNaN(got.Forecast.PeakGPUs) || got.Decision.Replicas != 4 {
+		t.Errorf("%+v, %+v", got.Forecast, got.Decision)
+	}
+}
