@@ -147,7 +147,7 @@ bench-replicas: bin/aggregator deps-engines ## How long a replica that was away 
 bench-forecast: bin/aggregator deps-forecast ## How right forecasts of recorded demand are, beside seasonal naive, statsmodels and R; FORECAST_DATA=folder for other data
 	go run ./hack/forecast-train -judge $(FORECAST_DATA) | tee bin/leave-one-out.txt
 	go run ./test/bench/forecast --data $(FORECAST_DATA)
-	@awk '/family left out +24h/ {print "BENCH forecast_loso_rmwql_24h", $$6, "ratio"}' bin/leave-one-out.txt
+	@awk '/family left out/ {print "BENCH forecast_loso_rmwql_" $$4, $$6, "ratio"}' bin/leave-one-out.txt
 
 .PHONY: gpu-check
 gpu-check: ## On a machine with an NVIDIA GPU: what the agent reads of it, and attribution against known load; kept in test/gpu

@@ -76,7 +76,8 @@ func (s settings) run(ctx context.Context) error {
 		return err
 	}
 	var figures figures
-	fmt.Printf("%d tasks of %s: 24 hours to forecast from 7 to 28 days\n", len(cases), s.data)
+	fmt.Printf("%d tasks of %s: 24 hours to forecast from 7 to 28 days.\n", len(cases), s.data)
+	fmt.Println("Of what is in test/data/forecast our correction has learned: for other data expect what hack/forecast-train -judge tells of families left out.")
 	accuracy(cases, all, &figures)
 	if err := cost(full(cases), &figures); err != nil {
 		return err
