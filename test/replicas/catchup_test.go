@@ -21,6 +21,7 @@ const (
 )
 
 func TestAReplicaThatWasAwayAnswersAndDecidesAsItsPeer(t *testing.T) {
+	t.Parallel()
 	one, two := newAggregator(t, "replica 1"), newAggregator(t, "replica 2")
 	now := time.Now().Truncate(time.Minute)
 	for _, a := range []*aggregator{one, two} {

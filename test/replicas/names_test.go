@@ -22,17 +22,16 @@ type names struct {
 // headless is the name. It ends with a dot, so that it is asked for as it is.
 const headless = "shards.test."
 
-// serveNames has this process look names up here.
-func serveNames(t *testing.T, addresses ...netip.Addr) *names {
-	n := &names{addresses: addresses}
-	before := net.DefaultResolver
+// dns answers all questions of this process.
+var dns names
+
+func TestMain(m *testing.M) {
 	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
 		near, far := net.Pipe()
-		go n.serve(far)
+		go dns.serve(far)
 		return near, nil
 	}}
-	t.Cleanup(func() { net.DefaultResolver = before })
-	return n
+	m.Run()
 }
 
 func (n *names) add(a netip.Addr) {

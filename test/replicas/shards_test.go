@@ -110,12 +110,12 @@ func aggregatorsOf(shards []*shard) (out []*aggregator) {
 }
 
 func TestShardsDecideTheSameFromOneEngineAndAShardThatDiesIsMadeUpFor(t *testing.T) {
+	t.Parallel()
 	engine := startEngine(t)
 	shards, port := newShards(t, engine, 3)
-	name := serveNames(t)
 	for _, s := range shards {
 		s.start()
-		name.add(s.address)
+		dns.add(s.address)
 	}
 	all := aggregatorsOf(shards)
 	f := newFleet(t, fleetOptions{nodes: 24, addresses: addressesOf(t, headless+":"+port), copies: 1, caFile: authorities(t, all...), tokenFile: all[0].TokenFile(), gpus: 32})
@@ -125,7 +125,7 @@ func TestShardsDecideTheSameFromOneEngineAndAShardThatDiesIsMadeUpFor(t *testing
 	victim, rest := mostNodes(shards)
 	lost := victim.nodes()
 	victim.kill()
-	name.remove(victim.address)
+	dns.remove(victim.address)
 	killed := time.Now()
 	before := f.right()
 	f.offer(40)
@@ -138,7 +138,7 @@ func TestShardsDecideTheSameFromOneEngineAndAShardThatDiesIsMadeUpFor(t *testing
 	f.shared(t, rest)
 
 	victim.start()
-	name.add(victim.address)
+	dns.add(victim.address)
 	f.offer(30)
 	f.agree(t, "with three shards again", all...)
 	f.shared(t, shards)

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -64,11 +65,13 @@ func NewAggregator(binary, dir, store string) (*Aggregator, error) {
 
 // freeAddress finds a port below those the kernel gives to connections, so that it is still free after a restart.
 func freeAddress() (string, error) {
-	for port := 20000 + os.Getpid()%5000; port < 32000; port++ {
-		if taken[port] {
+	taken.Lock()
+	defer taken.Unlock()
+	for port := 20000 + 37*os.Getpid()%11000; port < 32000; port++ { // apart from those of a process begun at the same time
+		if taken.ports[port] {
 			continue
 		}
-		taken[port] = true
+		taken.ports[port] = true
 		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			return listener.Addr().String(), listener.Close()
@@ -78,7 +81,10 @@ func freeAddress() (string, error) {
 }
 
 // taken are the ports this process has given away.
-var taken = map[int]bool{}
+var taken = struct {
+	sync.Mutex
+	ports map[int]bool
+}{ports: map[int]bool{}}
 
 func (a *Aggregator) path(name string) string { return filepath.Join(a.Dir, name) }
 
