@@ -42,9 +42,11 @@ const (
 
 // Series is past demand on a regular grid. Values[i] covers [End-(n-i)·Step, End-(n-i-1)·Step), where n is len(Values).
 type Series struct {
-	End    time.Time
-	Step   time.Duration // divides 24 h
-	Values []float64     // busy GPUs, 0 to 1e12; NaN = missing, which is not zero
+	End       time.Time
+	Step      time.Duration // divides 24 h
+	Values    []float64     // busy GPUs, 0 to 1e12; NaN = missing, which is not zero
+	Saturated []bool        // [step] all there was to serve demand was busy: it was Values[i] or more. nil = never; else as long as Values
+	Calendar  Calendar
 }
 
 // Forecast is demand to come on the grid of its series. Step i covers [Start+i·Step, Start+(i+1)·Step).
