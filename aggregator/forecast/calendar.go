@@ -1,6 +1,9 @@
 package forecast
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Calendar is what is known of the days of a series. The zero Calendar is a clock that never changes and no special days.
 type Calendar struct {
@@ -16,4 +19,92 @@ type Date struct {
 	Year  int
 	Month time.Month
 	Day   int
+}
+
+// number counts days from 1970-01-01; it is false when there is no such day.
+func (d Date) number() (int, bool) {
+	t := time.Date(d.Year, d.Month, d.Day, 0, 0, 0, 0, time.UTC)
+	year, month, day := t.Date()
+	return int(t.Unix() / (24 * 60 * 60)), d == Date{year, month, day}
+}
+
+func (d Date) String() string { return fmt.Sprintf("%04d-%02d-%02d", d.Year, int(d.Month), d.Day) }
+
+func (c Calendar) check() error {
+	for date, like := range c.Days {
+		if _, ok := date.number(); !ok {
+			return fmt.Errorf("%w: calendar.days[%s] is no day; it must be one that there is", ErrInvalid, date)
+		}
+		if like < time.Sunday || like > time.Saturday {
+			return fmt.Errorf("%w: calendar.days[%s] is %d; it must be a weekday, from 0 (Sunday) to 6", ErrInvalid, date, int(like))
+		}
+	}
+	return nil
+}
+
+// almanac is what a Calendar means to one series. The method works on days of 24 hours that are all ordinary: the almanac makes the
+// history one of such days, and what was forecast one of the days to come. A nil almanac changes nothing.
+type almanac struct {
+	step  time.Duration
+	clock clock
+	days  *days
+}
+
+// newAlmanac returns the almanac of a series, and the series as the method takes it.
+func newAlmanac(s Series, horizon int) (*almanac, Series) {
+	if s.Calendar.Location == nil && len(s.Calendar.Days) == 0 {
+		return nil, s
+	}
+	a := &almanac{step: s.Step, clock: newClock(s, horizon)}
+	s.Values = a.clock.wall(s.Values, s.Step)
+	s.Saturated = a.clock.saturated(s.Saturated, s.Step)
+	if a.days = newDays(s, a.steps(0, horizon+perLook(s.Step))); a.days != nil {
+		s.Values = a.days.ordinary(s.Values)
+	}
+	if a.clock == nil && a.days == nil {
+		return nil, s
+	}
+	return a, s
+}
+
+// steps is how many steps the method has to forecast for n to come, the first of which is the first-th after the history.
+func (a *almanac) steps(first, n int) int {
+	if a == nil || a.clock == nil {
+		return n
+	}
+	return a.clock.steps(first+n, a.step) - first
+}
+
+// until is how many of n steps after the history have its UTC offset; at least one.
+func (a *almanac) until(n int) int {
+	if a == nil || a.clock == nil {
+		return n
+	}
+	return a.clock.until(n, a.step)
+}
+
+// usual is what a value of the i-th step after the history says of an ordinary day.
+func (a *almanac) usual(i int, v float64) float64 {
+	if a == nil || a.days == nil {
+		return v
+	}
+	return a.days.usual(i, v)
+}
+
+// real turns what the method forecast into n steps of the days to come. The first is the first-th after the history, bands are
+// [level][step].
+func (a *almanac) real(first, n int, levels, mean []float64, bands [][]float64) []float64 {
+	if a == nil {
+		return mean
+	}
+	if a.days != nil {
+		a.days.put(first, levels, mean, bands)
+	}
+	if a.clock != nil {
+		mean = a.clock.real(mean, first, n, a.step)
+		for l := range bands {
+			bands[l] = a.clock.real(bands[l], first, n, a.step)
+		}
+	}
+	return mean
 }

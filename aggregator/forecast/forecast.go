@@ -102,15 +102,16 @@ func draw(correction *trees.Forest, s Series, horizon int, levels []float64) (Fo
 	f.LastKnown = s.End.Add(-time.Duration(h.gap) * s.Step)
 	all := slices.Concat(levels, correctedLevels[:])
 	slices.Sort(all)
-	b := newBacktest(h, h.gap+horizon, slices.Compact(all))
+	ahead := h.almanac.steps(0, horizon)
+	b := newBacktest(h, h.gap+ahead, slices.Compact(all))
 	f.Backtests, f.Parts, f.Missed = len(b.origins), b.parted(), b.buckets.missed()
-	mean, bands := b.predict(h.gap, horizon)
+	mean, bands := b.predict(h.gap, ahead)
 	var a *advice
 	if h.seasonal && correction != nil {
 		a = newDraft(b, h.gap, mean, bands).ask(correction)
 		a.apply(mean, bands)
 	}
-	f.Mean = mean
+	f.Mean = h.almanac.real(0, horizon, b.levels, mean, bands)
 	for _, level := range levels {
 		i, _ := slices.BinarySearch(b.levels, level)
 		f.Quantiles = append(f.Quantiles, bands[i])
@@ -123,7 +124,10 @@ func read(s Series, horizon int) (*history, error) {
 	if err := checkSeries(s, horizon); err != nil {
 		return nil, err
 	}
+	s.Values = s.Values[max(0, len(s.Values)-int(maxHistory/s.Step)):]
+	almanac, s := newAlmanac(s, horizon)
 	h := newHistory(s)
+	h.almanac = almanac
 	if h.count < minKnown {
 		return nil, fmt.Errorf("%w: %d known points, at least %d are needed", ErrShortHistory, h.count, minKnown)
 	}
@@ -146,7 +150,7 @@ func checkSeries(s Series, horizon int) error {
 			return fmt.Errorf("%w: values[%d] is %g; it must be from 0 to %g, or NaN where it is missing", ErrInvalid, i, v, maxValue)
 		}
 	}
-	return nil
+	return s.Calendar.check()
 }
 
 // checkLevels returns the levels sorted and without duplicates, or what is wrong with them.

@@ -16,7 +16,8 @@ type history struct {
 	step     time.Duration
 	seasonal bool // a day is known
 	weeks    bool // eight days are known: the same weekday and the level a week before it
-	around   int  // profiles are smoothed over this many steps to each side: 15 minutes
+	almanac  *almanac
+	around   int // profiles are smoothed over this many steps to each side: 15 minutes
 
 	value    profile // y itself
 	fast     profile // mean over past days at the same time of day, half-life 0.7 days

@@ -12,19 +12,24 @@ import (
 // lookAgain is after how long a Tracker's weights and profiles are to be made anew.
 const lookAgain = time.Hour
 
+// perLook is how many steps a Tracker adds until then; at least one.
+func perLook(step time.Duration) int { return max(1, int(lookAgain/step)) }
+
 // Tracker forecasts a series that grows step by step. The whole history is looked at once; a new step then moves the levels that
 // the paths are carried at, which takes a small part of the time, and a few ten thousand bytes are kept instead of four weeks.
-// What a new step cannot do is change the shapes, the weights and the doubt: after an hour it is time for a new Tracker.
+// What a new step cannot do is change the shapes, the weights and the doubt: after an hour, or where the clocks of its Calendar change,
+// it is time for a new Tracker.
 type Tracker struct {
 	made    Forecast // at the end of the history that was looked at, without its values
 	horizon int
-	added   int   // steps since
-	silent  int   // missing steps at the end
-	silence int   // of them, those before the first added one
-	day     int   // steps
-	room    int   // steps that can be added
-	levels  int   // of the bands
-	kept    []int // those of them that were asked for
+	added   int // steps since
+	silent  int // missing steps at the end
+	silence int // of them, those before the first added one
+	day     int // steps
+	room    int // steps that can be added
+	almanac *almanac
+	levels  []float64 // of the bands
+	kept    []int     // those of them that were asked for
 
 	parts   int
 	paths   []float32    // [step from the end of the history][component]
@@ -47,15 +52,15 @@ func Track(s Series, horizon int, levels []float64) (*Tracker, error) {
 }
 
 func track(forest *trees.Forest, s Series, horizon int, levels []float64) (*Tracker, error) {
-	room := max(1, int(lookAgain/max(1, s.Step)))
 	f, b, a, err := draw(forest, s, horizon, levels)
 	if err != nil {
 		return nil, err
 	}
 	f.Mean, f.Quantiles = nil, nil
 	h := b.h
+	room := h.almanac.until(perLook(s.Step))
 	t := &Tracker{
-		made: f, horizon: horizon, silence: h.gap, silent: h.gap, day: h.day, room: room, levels: len(b.levels),
+		made: f, horizon: horizon, silence: h.gap, silent: h.gap, day: h.day, room: room, levels: b.levels, almanac: h.almanac,
 		parts: b.parts, buckets: b.buckets, spread: b.spread, advice: a, follower: *h.now, wasRatio: h.ratio[len(h.y)],
 	}
 	for _, level := range f.Levels {
@@ -67,7 +72,7 @@ func track(forest *trees.Forest, s Series, horizon int, levels []float64) (*Trac
 		t.was[k] = h.levels[k][at.o]
 	}
 	t.last, t.lastMean = make([]float64, max(1, int(10*time.Minute/h.step))), at.last
-	for i := range horizon + room {
+	for i := range h.almanac.steps(0, horizon+room) {
 		h.paths(&at, h.gap+i, expected)
 		for _, v := range expected {
 			t.paths = append(t.paths, float32(v))
@@ -97,6 +102,7 @@ func (t *Tracker) Add(v float64) error {
 		shape = t.shapes[t.added]
 	}
 	known := !math.IsNaN(v)
+	v = t.almanac.usual(t.added, v)
 	t.follower.add(v, known, shape[0], shape[1], shape[2])
 	t.added++
 	t.silent++
@@ -119,8 +125,8 @@ func (t *Tracker) Forecast() Forecast {
 	f := t.made
 	f.Start = f.Start.Add(time.Duration(t.added) * f.Step)
 	f.LastKnown = f.Start.Add(-time.Duration(t.silent) * f.Step)
-	f.Mean = make([]float64, t.horizon)
-	bands := blank(t.levels, t.horizon)
+	f.Mean = make([]float64, t.almanac.steps(t.added, t.horizon))
+	bands := blank(len(t.levels), len(f.Mean))
 	var moved [componentCount]float64
 	for k := range t.was {
 		moved[slow15m+k] = t.follower.level(k, t.was[k]) - t.was[k]
@@ -150,6 +156,7 @@ func (t *Tracker) Forecast() Forecast {
 	if t.advice != nil {
 		t.advice.apply(f.Mean, bands)
 	}
+	f.Mean = t.almanac.real(t.added, t.horizon, t.levels, f.Mean, bands)
 	f.Quantiles = nil
 	for _, k := range t.kept {
 		f.Quantiles = append(f.Quantiles, bands[k])

@@ -32,6 +32,7 @@ func Damages() []Damage {
 		{"level_doubled_6h_ago", func(c *Case, _ *rand.Rand) { double(c, 6*hour) }},
 		{"level_doubled_12h_ago", func(c *Case, _ *rand.Rand) { double(c, 12*hour) }},
 		{"clocks_changed_12h_ago", changeClocks},
+		{"clocks_changed_12h_ago_told", func(c *Case, r *rand.Rand) { changeClocks(c, r); tellClocks(c) }},
 		{"history_6h", func(c *Case, _ *rand.Rand) { keep(c, 6*hour) }},
 		{"history_1d", func(c *Case, _ *rand.Rand) { keep(c, day) }},
 		{"history_2d", func(c *Case, _ *rand.Rand) { keep(c, 2*day) }},
@@ -112,6 +113,14 @@ func changeClocks(c *Case, _ *rand.Rand) {
 	change := len(c.History) - c.steps(day/2)
 	c.History = append(c.History[:change-n:change-n], c.History[change:]...)
 	c.Start += int64(n * c.StepSeconds)
+}
+
+// tellClocks names a time zone whose clocks went forward half a day before the origin; for that, all is moved in time.
+func tellClocks(c *Case) {
+	change := time.Date(2026, time.March, 29, 1, 0, 0, 0, time.UTC)
+	origin := change.Add(day / 2).Unix()
+	c.Start, c.Origin = c.Start+origin-c.Origin, origin
+	c.TimeZone = "Europe/Berlin"
 }
 
 // keep leaves only the end of the history.

@@ -29,6 +29,9 @@ type Task struct {
 	Horizon     int       `json:"horizon"`   // steps
 	Quantiles   []float64 `json:"quantiles"` // levels, ascending
 	History     Values    `json:"history"`   // unit of the recording, at least 0
+
+	TimeZone string            `json:"time_zone,omitempty"` // whose clock habits live by, an IANA name; empty is UTC
+	Days     map[string]string `json:"days,omitempty"`      // date (2026-12-25) ─► weekday that it resembles (Sunday)
 }
 
 // Step is the width of the task's grid.
