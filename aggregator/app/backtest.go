@@ -34,6 +34,7 @@ type backtest struct {
 	start  time.Time
 	step   time.Duration
 	values []float64 // NaN is missing
+	zone   *time.Location
 	made   []past
 	none   int   // origins without a forecast
 	why    error // of the last of them
@@ -52,6 +53,7 @@ func Backtest(ctx context.Context, args []string, out, log io.Writer) error {
 	file := f.String("series", "", "CSV `file`: series,timestamp_unix,value; .gz is decompressed")
 	name := f.String("name", "", "`name` of the file's series; may be left out when there is only one")
 	chart := f.String("chart", "backtest.html", "`file` to write a page to that shows forecasts over what happened; empty: none")
+	clock := f.String("time-zone", "", "`name` (IANA) of the time zone whose clock habits live by; empty: one that never changes")
 	if err := Parse(f, "Says how accurate forecasts of a recorded series are: of its last 7 days, each made from what came before alone.", args, out); err != nil {
 		return err
 	}
@@ -60,6 +62,9 @@ func Backtest(ctx context.Context, args []string, out, log io.Writer) error {
 		return err
 	}
 	b := &backtest{name: series.Name, start: series.Points[0].Time}
+	if b.zone, err = zone("--time-zone", *clock); err != nil {
+		return err
+	}
 	if b.values, b.step = series.Grid(); b.step == 0 || (24*time.Hour)%b.step != 0 {
 		return fmt.Errorf("--series %q: the usual step of %q is %v; it must divide 24 h", *file, b.name, b.step)
 	}
@@ -94,7 +99,8 @@ func (b *backtest) run(ctx context.Context, log io.Writer) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("stopped after %d forecasts", len(b.made))
 		}
-		f, err := forecast.Predict(forecast.Series{End: b.time(o), Step: b.step, Values: b.values[:o]}, ahead, backtestLevels)
+		s := forecast.Series{End: b.time(o), Step: b.step, Values: b.values[:o], Calendar: forecast.Calendar{Location: b.zone}}
+		f, err := forecast.Predict(s, ahead, backtestLevels)
 		if err != nil {
 			b.none, b.why = b.none+1, err
 			continue

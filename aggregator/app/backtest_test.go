@@ -134,6 +134,7 @@ func TestBacktestSaysWhatIsWrong(t *testing.T) {
 		`the usual step of "a" is 7s; it must divide 24 h`:                        {"--series=" + odd},
 		`"web" is 24h0m0s long; two days are needed`:                              {"--series=" + hourly(t, 1)},
 		`--chart: open /none/page.html: no such file or directory`:                {"--series=" + hourly(t, 3), "--chart=/none/page.html"},
+		`--time-zone is "Mars"; it must be the IANA name of a time zone`:          {"--series=" + hourly(t, 3), "--time-zone=Mars"},
 		`trace.csv.gz": gzip: invalid header`:                                     {"--series=" + writeFile(t, "trace.csv.gz", head+"a,60,1\n")},
 		`flag provided but not defined: -trace (aggregator backtest --help lists`: {"--trace=x"},
 	} {

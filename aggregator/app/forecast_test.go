@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -82,6 +83,28 @@ func TestTasksThatDoNotSayTakeTheFlags(t *testing.T) {
 	}
 }
 
+func TestTasksTellOfClocksAndHolidays(t *testing.T) {
+	// Demand in Berlin until the clocks go forward on Sunday the 29th: high from nine to six on working days.
+	berlin, origin := time.FixedZone("", 3600), time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC)
+	var history []string
+	for at := origin.AddDate(0, 0, -28); at.Before(origin); at = at.Add(time.Hour) {
+		local, v := at.In(berlin), "1"
+		if h := local.Hour(); h >= 9 && h < 18 && local.Weekday() != time.Sunday {
+			v = "10"
+		}
+		history = append(history, v)
+	}
+	line := fmt.Sprintf(`{"id":"x","step_seconds":3600,"origin":%d,"horizon":48,"history":[%s]`, origin.Unix(), strings.Join(history, ","))
+	got, log, err := answers(t, nil, line+`}`, line+`,"time_zone":"Europe/Berlin"}`, line+`,"time_zone":"Europe/Berlin","days":{"2026-03-30":"Sunday"}}`)
+	if err != nil || len(got) != 3 {
+		t.Fatalf("%v, %s", err, log)
+	}
+	nine := 24 + 6 // on Monday, by clocks that went forward
+	if plain, told, holiday := got[0].Mean[nine], got[1].Mean[nine], got[2].Mean[nine]; !(plain < 3 && told > 8 && holiday < 3) {
+		t.Errorf("at nine on Monday %g are forecast, by the clock %g, on a holiday %g", plain, told, holiday)
+	}
+}
+
 func TestMissingHistoryIsNotZero(t *testing.T) {
 	history := fortnight()
 	at := strings.LastIndex(history[:len(history)-200], ",")
@@ -114,6 +137,13 @@ func TestLinesThatAreNoTasksAreNamedAndTheRestGoesOn(t *testing.T) {
 		strings.Replace(good, "[1,2", "[1,-2", 1) + `}`:    "history[1] is -2; it must be numbers of at least 0, or null where they are missing",
 		strings.Replace(good, "[1,2", "[1,1e999", 1) + `}`: "history is a number 1e999; it must be numbers of at least 0",
 		strings.Replace(good, "[1,2", "[1,2e13", 1) + `}`:  `task "x": `,
+		good + `,"time_zone":"Berlin"}`:                    `time_zone is "Berlin"; it must be the IANA name of a time zone, such as Europe/Berlin`,
+		good + `,"time_zone":"Local"}`:                     `time_zone is "Local"; it must be`,
+		good + `,"time_zone":1}`:                           "time_zone is a number; it must be the IANA name",
+		good + `,"days":{"2026-02-30":"Sunday"}}`:          `days has "2026-02-30": "Sunday"; it must be dates and the weekdays that they are like, such as {"2026-12-25":"Sunday"}`,
+		good + `,"days":{"2026-12-25":"Funday"}}`:          `days has "2026-12-25": "Funday"; it must be dates`,
+		good + `,"days":["2026-12-25"]}`:                   "days is a array; it must be dates",
+		good + `,"days":{"2026-12-25":0}}`:                 "days is a number; it must be dates",
 	} {
 		got, log, err := answers(t, nil, line, `{"id":"good","step_seconds":3600,"origin":1213200,"horizon":1,"history":`+fortnight()+`}`)
 		if len(got) != 1 || got[0].ID != "good" {

@@ -20,6 +20,10 @@ type task struct {
 	Horizon     *int       `json:"horizon"`   // steps
 	Quantiles   []float64  `json:"quantiles"` // levels
 	History     []*float64 `json:"history"`   // null is missing
+
+	TimeZone string            `json:"time_zone"` // whose clock habits live by
+	Days     map[string]string `json:"days"`      // date ─► weekday that it resembles
+	calendar forecast.Calendar // of these two
 }
 
 // defaults are for tasks that leave a field out.
@@ -37,6 +41,8 @@ var allowed = map[string]string{
 	"horizon":      "a whole number of steps of at least 1",
 	"quantiles":    "numbers between 0 and 1",
 	"history":      "numbers of at least 0, or null where they are missing",
+	"time_zone":    "the IANA name of a time zone, such as Europe/Berlin",
+	"days":         `dates and the weekdays that they are like, such as {"2026-12-25":"Sunday"}`,
 }
 
 // parseTask reads a task; an error names the field, its value and what is allowed.
@@ -72,6 +78,13 @@ func parseTask(line []byte, d defaults) (task, error) {
 			return task{}, fmt.Errorf("quantiles[%d] is %g; it must be %s", i, q, allowed["quantiles"])
 		}
 	}
+	var err error
+	if t.calendar.Location, err = zone("time_zone", t.TimeZone); err != nil {
+		return task{}, err
+	}
+	if t.calendar.Days, err = namedDays(t.Days); err != nil {
+		return task{}, err
+	}
 	if t.Horizon == nil {
 		steps := max(1, int(d.horizon/t.step()))
 		t.Horizon = &steps
@@ -93,7 +106,7 @@ func (t task) series() forecast.Series {
 			values[i] = *v
 		}
 	}
-	return forecast.Series{End: time.Unix(*t.Origin, 0).UTC(), Step: t.step(), Values: values}
+	return forecast.Series{End: time.Unix(*t.Origin, 0).UTC(), Step: t.step(), Values: values, Calendar: t.calendar}
 }
 
 // answer is the forecast of a task, a line of JSON.
