@@ -122,6 +122,33 @@ func TestWhatCannotBeForecastIsCounted(t *testing.T) {
 	}
 }
 
+func TestBacktestByTheClockIsMoreRightAfterItChanged(t *testing.T) {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []trace.Point // of office hours, until three days after clocks went forward
+	for at := time.Date(2026, 3, 15, 0, 0, 0, 0, time.UTC); at.Before(time.Date(2026, 4, 1, 0, 0, 0, 0, time.UTC)); at = at.Add(time.Hour) {
+		value := 1.0
+		if h := at.In(berlin).Hour(); h >= 9 && h < 18 {
+			value = 10
+		}
+		all = append(all, trace.Point{Time: at, Value: value})
+	}
+	file := writeFile(t, "office.csv", csv("office", all))
+	missed := func(args ...string) string { // of 24 hours
+		var out bytes.Buffer
+		if err := Backtest(t.Context(), append(args, "--series="+file, "--chart="), &out, io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		_, row, _ := strings.Cut(out.String(), "24 hours")
+		return strings.Fields(row)[0]
+	}
+	if with, without := missed("--time-zone=Europe/Berlin"), missed(); with != "0.0" || without == "0.0" {
+		t.Errorf("%s %% are missed by the clock, %s %% without it", with, without)
+	}
+}
+
 func TestBacktestSaysWhatIsWrong(t *testing.T) {
 	const head = "series,timestamp_unix,value\n"
 	two := writeFile(t, "two.csv", head+"a,60,1\nb,60,1\n")

@@ -117,6 +117,15 @@ func TestSpikesAndShiftsChangeWhatTheySay(t *testing.T) {
 	if change := len(c.History) - 72; len(c.History) != 1434 || c.Start != 6000+6*600 || c.History[change] != 1440-71 || c.History[change-1] != 1440-72-6 || c.History[0] != 1 {
 		t.Errorf("clocks: %d steps from %d", len(c.History), c.Start)
 	}
+	told := damage(t, "clocks_changed_12h_ago_told").Cases(steady(1))[0]
+	berlin, err := time.LoadLocation(told.TimeZone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	origin := time.Unix(told.Origin, 0)
+	if begin, _ := origin.In(berlin).ZoneBounds(); !slices.Equal(told.History, c.History) || origin.Sub(begin) != 12*time.Hour {
+		t.Errorf("clocks, told: %d steps until %s, clocks changed at %s", len(told.History), origin, begin)
+	}
 	c = damage(t, "history_6h").Cases(steady(1))[0]
 	if len(c.History) != 36 || c.History[35] != 1440 {
 		t.Errorf("6 h: %d steps", len(c.History))
