@@ -262,6 +262,69 @@ func TestPastHolidayTeachesOrdinaryDaysNothing(t *testing.T) {
 	}
 }
 
+func TestHolidaysAreNotKnownAsOrdinaryDaysButForTheLastDay(t *testing.T) {
+	at := time.Date(2026, 11, 19, 0, 0, 0, 0, time.UTC)
+	s, _ := lived(at, 6*time.Hour, 4*28, 0, func(local time.Time) float64 {
+		switch y, m, d := local.Date(); {
+		case local.Weekday() == time.Sunday, Date{y, m, d} == wednesday, Date{y, m, d} == Date{2026, 11, 10}:
+			return 10
+		}
+		return 50
+	}, time.UTC)
+	s.Values[len(s.Values)-1] = nan
+	s.Calendar.Days = map[Date]time.Weekday{wednesday: time.Sunday, {2026, time.November, 10}: time.Sunday}
+	a, got := newAlmanac(s, 1)
+	if a == nil {
+		t.Fatal("nothing is named")
+	}
+	for i, v := range got.Values {
+		switch {
+		case i == len(s.Values)-1, i >= len(s.Values)-4*9 && i < len(s.Values)-4*8:
+			if !math.IsNaN(v) {
+				t.Errorf("step %d is %g, want it missing", i, v)
+			}
+		case i >= len(s.Values)-4:
+			if !near(v, 50, 10) {
+				t.Errorf("step %d of the holiday is %g, on an ordinary day 50", i, v)
+			}
+		case v != s.Values[i]:
+			t.Errorf("step %d is %g, it was %g", i, v, s.Values[i])
+		}
+	}
+}
+
+func TestTrackerTakesWhatIsNewOnAHolidayForWhatItIs(t *testing.T) {
+	r, level, berlin := rand.New(rand.NewPCG(4, 4)), 50.0, zone(t, "Europe/Berlin")
+	at := time.Date(2026, 11, 18, 1, 0, 0, 0, berlin)
+	whole, _ := lived(at, 10*time.Minute, 28*144, 0, func(local time.Time) float64 {
+		level = max(10, level+r.NormFloat64())
+		if y, m, d := local.Date(); local.Weekday() == time.Sunday || (Date{y, m, d}) == wednesday {
+			return level / 5
+		}
+		return level
+	}, berlin)
+	whole.Calendar.Days = map[Date]time.Weekday{wednesday: time.Sunday}
+	n := len(whole.Values) - 6
+	past := whole
+	past.End, past.Values = at.Add(-time.Hour), whole.Values[:n]
+	tracker := track10(t, past, 2*144)
+	for _, v := range whole.Values[n:] {
+		if err := tracker.Add(v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := Predict(whole, 2*144, levels)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := tracker.Forecast()
+	for _, i := range []int{0, 60, 140, 200} {
+		if !near(got.Mean[i], want.Mean[i], 0.25*want.Mean[i]) {
+			t.Errorf("step %d is %g, of the whole series %g", i, got.Mean[i], want.Mean[i])
+		}
+	}
+}
+
 func TestHolidayOfAKindThatWasNotSeenIsAnOrdinaryDayInDoubt(t *testing.T) {
 	s, _ := holiday(t, 1, 0, 2) // Monday and Tuesday
 	f, err := Predict(s, 48, levels)
