@@ -55,6 +55,8 @@ func newAlmanac(s Series, horizon int) (*almanac, Series) {
 	if s.Calendar.Location == nil && len(s.Calendar.Days) == 0 {
 		return nil, s
 	}
+	older := max(0, len(s.Values)-int(maxHistory/s.Step))
+	s.Values, s.Saturated = s.Values[older:], s.Saturated[min(older, len(s.Saturated)):]
 	a := &almanac{step: s.Step, clock: newClock(s, horizon)}
 	s.Values = a.clock.wall(s.Values, s.Step)
 	s.Saturated = a.clock.saturated(s.Saturated, s.Step)

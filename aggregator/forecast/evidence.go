@@ -160,8 +160,9 @@ type Evidence struct {
 func EvidenceLevels() []float64 { return append([]float64(nil), correctedLevels[:]...) }
 
 // Gather returns the evidence at some steps of a forecast that is not corrected. It is there to train the correction. Its errors are
-// those of Predict; without the shape of a day there is no evidence.
+// those of Predict; without the shape of a day there is no evidence. It does not look at the Calendar.
 func Gather(s Series, horizon int, steps []int) ([]Evidence, error) {
+	s.Calendar = Calendar{}
 	h, err := read(s, horizon)
 	if err != nil || !h.seasonal {
 		return nil, err

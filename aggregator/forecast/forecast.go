@@ -124,7 +124,6 @@ func read(s Series, horizon int) (*history, error) {
 	if err := checkSeries(s, horizon); err != nil {
 		return nil, err
 	}
-	s.Values = s.Values[max(0, len(s.Values)-int(maxHistory/s.Step)):]
 	almanac, s := newAlmanac(s, horizon)
 	h := newHistory(s)
 	h.almanac = almanac

@@ -16,8 +16,7 @@ type history struct {
 	step     time.Duration
 	seasonal bool // a day is known
 	weeks    bool // eight days are known: the same weekday and the level a week before it
-	almanac  *almanac
-	around   int // profiles are smoothed over this many steps to each side: 15 minutes
+	around   int  // profiles are smoothed over this many steps to each side: 15 minutes
 
 	value    profile // y itself
 	fast     profile // mean over past days at the same time of day, half-life 0.7 days
@@ -26,6 +25,8 @@ type history struct {
 	weekly   profile // half-life 8 days, the same weekday five times
 	median   profile // median of seven days
 	weekdays profile // mean over the last three same weekdays
+
+	almanac *almanac // of whose ordinary days this is the history; nil when all are
 
 	levels [levelCount]level
 	moved  float64   // how many times demand is what it was before it moved to a new level; 1 when it did not

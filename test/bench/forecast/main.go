@@ -207,7 +207,7 @@ func (s settings) holidays(ctx context.Context, cases []forecastbench.Case, figu
 
 // damage says what each one costs, and how we do beside the last level. What has no answer is in no cost; it is counted.
 func (s settings) damage(ctx context.Context, cases []forecastbench.Case, undamaged map[string]forecastbench.Forecast, figures *figures) error {
-	fmt.Printf("\n%-24s%8s%14s%12s\n", "damage to the history", "cost", "to last level", "unanswered")
+	fmt.Printf("\n%-30s%8s%14s%12s\n", "damage to the history", "cost", "to last level", "unanswered")
 	for _, d := range forecastbench.Damages() {
 		damaged := d.Cases(cases)
 		answers, err := s.own(ctx, damaged)
@@ -223,7 +223,7 @@ func (s settings) damage(ctx context.Context, cases []forecastbench.Case, undama
 		if math.IsNaN(cost) || math.IsNaN(beside) {
 			return errors.New(d.Name + ": there is nothing to compare")
 		}
-		fmt.Printf("%-24s%8.3f%14.3f%12d\n", d.Name, cost, beside, len(cases)-len(answers))
+		fmt.Printf("%-30s%8.3f%14.3f%12d\n", d.Name, cost, beside, len(cases)-len(answers))
 		figures.add("damage_"+d.Name, cost, "ratio")
 		if strings.HasPrefix(d.Name, "history_") {
 			figures.add("damage_"+d.Name+"_to_last_level", beside, "ratio")
