@@ -77,15 +77,18 @@ func (a *almanac) steps(first, n int) int {
 	return a.clock.steps(first+n, a.step) - first
 }
 
-// until is how many of n steps after the history have its UTC offset; at least one.
+// until is how many of n steps after the history are alike: no offset changes, no named day begins or ends. At least one.
 func (a *almanac) until(n int) int {
-	if a == nil || a.clock == nil {
+	if a == nil {
 		return n
+	}
+	if a.days != nil {
+		n = a.days.until(n)
 	}
 	return a.clock.until(n, a.step)
 }
 
-// usual is what a value of the i-th step after the history says of an ordinary day.
+// usual is what a value of the i-th step after the history says of an ordinary day; NaN is nothing.
 func (a *almanac) usual(i int, v float64) float64 {
 	if a == nil || a.days == nil {
 		return v

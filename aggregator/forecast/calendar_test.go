@@ -99,8 +99,9 @@ func TestTrackerWithACalendarForecastsWhatPredictDoes(t *testing.T) {
 		"days before autumn":    {autumn.Add(-30 * time.Hour), nil, 6},
 		"before autumn":         {autumn.Add(-20 * time.Minute), nil, 2},
 		"in the middle of it":   {autumn.Add(20 * time.Minute), nil, 6},
-		"a holiday begins":      {time.Date(2026, 11, 17, 22, 40, 0, 0, time.UTC), map[Date]time.Weekday{wednesday: time.Sunday}, 6},
-		"a holiday ends":        {time.Date(2026, 11, 18, 22, 40, 0, 0, time.UTC), map[Date]time.Weekday{wednesday: time.Sunday}, 6},
+		"a holiday begins":      {time.Date(2026, 11, 17, 22, 40, 0, 0, time.UTC), map[Date]time.Weekday{wednesday: time.Sunday}, 2},
+		"a holiday ends":        {time.Date(2026, 11, 18, 22, 40, 0, 0, time.UTC), map[Date]time.Weekday{wednesday: time.Sunday}, 2},
+		"in a holiday":          {time.Date(2026, 11, 18, 11, 0, 0, 0, time.UTC), map[Date]time.Weekday{wednesday: time.Sunday}, 6},
 		"a holiday, then clock": {autumn.Add(-20 * time.Hour), map[Date]time.Weekday{{2026, time.October, 26}: time.Sunday}, 6},
 	} {
 		demand := wave
@@ -120,7 +121,7 @@ func TestTrackerWithACalendarForecastsWhatPredictDoes(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := tracker.Forecast()
-			if len(got.Mean) != 160 || !got.Start.Equal(want.Start) || !got.LastKnown.Equal(want.LastKnown) {
+			if len(got.Mean) != 160 || !got.Start.Equal(want.Start) || !got.LastKnown.Equal(want.LastKnown) || !got.LastKnown.Equal(got.Start) {
 				t.Fatalf("%s: %d steps from %s, known until %s", name, len(got.Mean), got.Start, got.LastKnown)
 			}
 			tolerance := 1e-3

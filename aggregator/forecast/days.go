@@ -26,6 +26,7 @@ type days struct {
 	named  map[int]time.Weekday
 	kinds  [7]kind
 	level  float64 // of the newest days, relative to what is usual of their kinds
+	long   bool    // named days last for longer, until now, than forecasts bridge
 }
 
 // kind is what is known of the days that are like a weekday.
@@ -189,24 +190,48 @@ func (d *days) known(one, other time.Weekday) bool {
 	return d.kinds[one].seen > 0 && d.kinds[other].seen > 0
 }
 
-// ordinary returns the history as one of ordinary days. What named days would have been is guessed for the last day that is known
-// alone, for a level to go on from; older ones are taken as not known, for a guess teaches less than what other days were.
+// ordinary returns the history as one of ordinary days: what they would have been on named days is not known. Where that is for too
+// long until now, it is guessed for the last day, for a level to go on from; a guess is worse than to go on from the level before.
 func (d *days) ordinary(values []float64) []float64 {
 	out := slices.Clone(values)
 	newest := -silent(values) - d.perDay
 	for k := range out {
-		i := k - len(out)
-		if like, own, named := d.kind(i); named && d.known(like, own) {
-			if out[k] = d.usual(i, out[k]); i < newest {
-				out[k] = math.NaN()
-			}
+		if d.apart(k - len(out)) {
+			out[k] = math.NaN()
+		}
+	}
+	if d.long = time.Duration(silent(out))*d.step > maxGap; d.long {
+		for i := max(-len(out), newest); i < 0; i++ {
+			out[len(out)+i] = d.usual(i, values[len(out)+i])
 		}
 	}
 	return out
 }
 
-// usual is what a value of the i-th step would be on an ordinary day.
+// apart tells whether a step says nothing of ordinary days: it is on a named day, of a kind that is known to differ.
+func (d *days) apart(i int) bool {
+	like, own, named := d.kind(i)
+	return named && d.known(like, own)
+}
+
+// until is how many of the next n steps come before one that says of ordinary days what the first does not, or the other way round.
+func (d *days) until(n int) int {
+	for i := 1; i < n; i++ {
+		if d.apart(i) != d.apart(0) {
+			return i
+		}
+	}
+	return n
+}
+
+// usual is what a value of the i-th step says of an ordinary day; NaN is nothing.
 func (d *days) usual(i int, v float64) float64 {
+	switch {
+	case !d.apart(i):
+		return v
+	case !d.long:
+		return math.NaN()
+	}
 	like, own, _ := d.kind(i)
 	times, more := d.as(i, like, own)
 	return min(maxValue, v*times+more)

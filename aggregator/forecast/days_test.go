@@ -102,66 +102,70 @@ func TestPastHolidayTeachesOrdinaryDaysNothing(t *testing.T) {
 	}
 }
 
-func TestHolidaysAreNotKnownAsOrdinaryDaysButForTheLastDay(t *testing.T) {
-	at := time.Date(2026, 11, 19, 0, 0, 0, 0, time.UTC)
+// resting is a series of three weeks and some days until a midnight, with 50 on working days and 10 on Sundays, and on days that are
+// named to be like Sundays: so many days ago, 1 is the last.
+func resting(ago ...int) Series {
+	at := time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC) // a Friday begins
+	days := map[Date]time.Weekday{}
+	for _, n := range ago {
+		year, month, day := at.AddDate(0, 0, -n).Date()
+		days[Date{year, month, day}] = time.Sunday
+	}
 	s, _ := lived(at, 6*time.Hour, 4*28, 0, func(local time.Time) float64 {
-		switch y, m, d := local.Date(); {
-		case local.Weekday() == time.Sunday, Date{y, m, d} == wednesday, Date{y, m, d} == Date{2026, 11, 10}:
+		year, month, day := local.Date()
+		if _, named := days[Date{year, month, day}]; named || local.Weekday() == time.Sunday {
 			return 10
 		}
 		return 50
 	}, time.UTC)
-	s.Values[len(s.Values)-1] = nan
-	s.Calendar.Days = map[Date]time.Weekday{wednesday: time.Sunday, {2026, time.November, 10}: time.Sunday}
+	s.Calendar.Days = days
+	return s
+}
+
+func TestHolidaysSayNothingOfOrdinaryDays(t *testing.T) {
+	s := resting(1, 10)
 	a, got := newAlmanac(s, 1)
 	if a == nil {
 		t.Fatal("nothing is named")
 	}
 	for i, v := range got.Values {
-		switch {
-		case i == len(s.Values)-1, i >= len(s.Values)-4*9 && i < len(s.Values)-4*8:
+		switch ago := (len(got.Values)-1-i)/4 + 1; {
+		case ago == 1 || ago == 10:
 			if !math.IsNaN(v) {
-				t.Errorf("step %d is %g, want it missing", i, v)
-			}
-		case i >= len(s.Values)-4:
-			if !near(v, 50, 10) {
-				t.Errorf("step %d of the holiday is %g, on an ordinary day 50", i, v)
+				t.Errorf("%d days ago was a holiday, and %g is taken as known", ago, v)
 			}
 		case v != s.Values[i]:
-			t.Errorf("step %d is %g, it was %g", i, v, s.Values[i])
+			t.Errorf("%d days ago %g is taken for %g", ago, v, s.Values[i])
 		}
 	}
-}
-
-func TestTrackerTakesWhatIsNewOnAHolidayForWhatItIs(t *testing.T) {
-	r, level, berlin := rand.New(rand.NewPCG(4, 4)), 50.0, zone(t, "Europe/Berlin")
-	at := time.Date(2026, 11, 18, 1, 0, 0, 0, berlin)
-	whole, _ := lived(at, 10*time.Minute, 28*144, 0, func(local time.Time) float64 {
-		level = max(10, level+r.NormFloat64())
-		if y, m, d := local.Date(); local.Weekday() == time.Sunday || (Date{y, m, d}) == wednesday {
-			return level / 5
-		}
-		return level
-	}, berlin)
-	whole.Calendar.Days = map[Date]time.Weekday{wednesday: time.Sunday}
-	n := len(whole.Values) - 6
-	past := whole
-	past.End, past.Values = at.Add(-time.Hour), whole.Values[:n]
-	tracker := track10(t, past, 2*144)
-	for _, v := range whole.Values[n:] {
-		if err := tracker.Add(v); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := Predict(whole, 2*144, levels)
+	f, err := Predict(s, 4, levels)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := tracker.Forecast()
-	for _, i := range []int{0, 60, 140, 200} {
-		if !near(got.Mean[i], want.Mean[i], 0.25*want.Mean[i]) {
-			t.Errorf("step %d is %g, of the whole series %g", i, got.Mean[i], want.Mean[i])
+	if !f.LastKnown.Equal(s.End) {
+		t.Errorf("a holiday is known, but the newest known step ended at %s", f.LastKnown)
+	}
+	if !near(f.Mean[2], 50, 5) {
+		t.Errorf("the day after a holiday is forecast at %g, want 50", f.Mean[2])
+	}
+}
+
+func TestHolidaysThatGoOnForLongAreStillForecastFrom(t *testing.T) {
+	s := resting(1, 2, 3, 4, 8, 9)
+	_, got := newAlmanac(s, 1)
+	for i, v := range got.Values[len(got.Values)-4:] {
+		if !near(v, 50, 5) {
+			t.Errorf("step %d of the last day is taken for %g of an ordinary day, want 50", i, v)
 		}
+	}
+	year, month, day := s.End.Date()
+	s.Calendar.Days[Date{year, month, day}] = time.Sunday
+	f, err := Predict(s, 8, levels)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !near(f.Mean[2], 10, 3) || !near(f.Mean[6], 50, 15) { // the second is a Saturday
+		t.Errorf("a fifth day like a Sunday and the one after it are forecast at %g and %g, want 10 and 50", f.Mean[2], f.Mean[6])
 	}
 }
 

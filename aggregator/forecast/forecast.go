@@ -99,7 +99,7 @@ func draw(correction *trees.Forest, s Series, horizon int, levels []float64) (Fo
 		f.Method, f.Period = MethodSeasonal, 24*time.Hour
 	}
 	f.History = time.Duration(h.count) * s.Step
-	f.LastKnown = s.End.Add(-time.Duration(h.gap) * s.Step)
+	f.LastKnown = s.End.Add(-time.Duration(silent(s.Values)) * s.Step)
 	all := slices.Concat(levels, correctedLevels[:])
 	slices.Sort(all)
 	ahead := h.almanac.steps(0, horizon)
@@ -124,13 +124,13 @@ func read(s Series, horizon int) (*history, error) {
 	if err := checkSeries(s, horizon); err != nil {
 		return nil, err
 	}
-	almanac, s := newAlmanac(s, horizon)
-	h := newHistory(s)
+	almanac, ordinary := newAlmanac(s, horizon)
+	h := newHistory(ordinary)
 	h.almanac = almanac
 	if h.count < minKnown {
 		return nil, fmt.Errorf("%w: %d known points, at least %d are needed", ErrShortHistory, h.count, minKnown)
 	}
-	if gap := time.Duration(h.gap) * s.Step; gap > maxGap {
+	if gap := time.Duration(silent(s.Values)) * s.Step; gap > maxGap {
 		return nil, fmt.Errorf("%w: the newest known point ended %s before the end of the series, at most %s are bridged", ErrStaleHistory, gap, maxGap)
 	}
 	return h, nil

@@ -17,13 +17,14 @@ func perLook(step time.Duration) int { return max(1, int(lookAgain/step)) }
 
 // Tracker forecasts a series that grows step by step. The whole history is looked at once; a new step then moves the levels that
 // the paths are carried at, which takes a small part of the time, and a few ten thousand bytes are kept instead of four weeks.
-// What a new step cannot do is change the shapes, the weights and the doubt: after an hour, or where the clocks of its Calendar change,
-// it is time for a new Tracker.
+// What a new step cannot do is change the shapes, the weights and the doubt: after an hour it is time for a new Tracker, and
+// before that where by its Calendar clocks change or a named day begins or ends.
 type Tracker struct {
 	made    Forecast // at the end of the history that was looked at, without its values
 	horizon int
 	added   int // steps since
-	silent  int // missing steps at the end
+	missing int // steps at the end
+	silent  int // steps at the end that say nothing of ordinary days: missing, or on a named one
 	silence int // of them, those before the first added one
 	day     int // steps
 	room    int // steps that can be added
@@ -60,7 +61,7 @@ func track(forest *trees.Forest, s Series, horizon int, levels []float64) (*Trac
 	h := b.h
 	room := h.almanac.until(perLook(s.Step))
 	t := &Tracker{
-		made: f, horizon: horizon, silence: h.gap, silent: h.gap, day: h.day, room: room, levels: b.levels, almanac: h.almanac,
+		made: f, horizon: horizon, missing: silent(s.Values), silence: h.gap, silent: h.gap, day: h.day, room: room, levels: b.levels, almanac: h.almanac,
 		parts: b.parts, buckets: b.buckets, spread: b.spread, advice: a, follower: *h.now, wasRatio: h.ratio[len(h.y)],
 	}
 	for _, level := range f.Levels {
@@ -101,8 +102,12 @@ func (t *Tracker) Add(v float64) error {
 	if t.shapes != nil {
 		shape = t.shapes[t.added]
 	}
-	known := !math.IsNaN(v)
+	t.missing++
+	if !math.IsNaN(v) {
+		t.missing = 0
+	}
 	v = t.almanac.usual(t.added, v)
+	known := !math.IsNaN(v)
 	t.follower.add(v, known, shape[0], shape[1], shape[2])
 	t.added++
 	t.silent++
@@ -124,7 +129,7 @@ func (t *Tracker) Add(v float64) error {
 func (t *Tracker) Forecast() Forecast {
 	f := t.made
 	f.Start = f.Start.Add(time.Duration(t.added) * f.Step)
-	f.LastKnown = f.Start.Add(-time.Duration(t.silent) * f.Step)
+	f.LastKnown = f.Start.Add(-time.Duration(t.missing) * f.Step)
 	f.Mean = make([]float64, t.almanac.steps(t.added, t.horizon))
 	bands := blank(len(t.levels), len(f.Mean))
 	var moved [componentCount]float64
