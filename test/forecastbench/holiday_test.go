@@ -30,3 +30,23 @@ func TestHolidaysAreWednesdaysThatTurnOutAsTheSundayAfter(t *testing.T) {
 		t.Error("the case itself was changed")
 	}
 }
+
+func TestPastHolidaysAreWednesdaysThatWereAsTheSundayBefore(t *testing.T) {
+	c := Case{Task: Task{ID: "a/x#0", Series: "a/x", StepSeconds: 21600, Origin: 20 * 86400, Horizon: 4}, Actual: Values{80, 81, 82, 83}}
+	c.History = Values(ramp(80))
+	usual, untold, told := PastHolidays([]Case{c})
+	if len(usual) != 1 || len(untold) != 1 || len(told) != 1 {
+		t.Fatalf("%d, %d and %d cases, want one of each", len(usual), len(untold), len(told))
+	}
+	// The last Thursday that is known is the 15th, day 14; the Wednesday before it day 13, and the Sunday before that day 10.
+	u, d := usual[0], told[0]
+	if len(u.History) != 4*14 || u.History[4*13] != 4*13 || u.Actual[0] != 4*14 || u.Days != nil {
+		t.Errorf("usual: %d steps, then %v", len(u.History), u.Actual)
+	}
+	if len(d.History) != 4*14 || d.History[4*13] != 4*10 || d.History[4*13-1] != 4*13-1 || d.History[4*14-1] != 4*11-1 || d.Actual[0] != 4*14 {
+		t.Errorf("told: %v, then %v", d.History[4*12:], d.Actual)
+	}
+	if untold[0].Days != nil || untold[0].History[4*13] != 4*10 || len(d.Days) != 1 || d.Days["1970-01-14"] != "Sunday" {
+		t.Errorf("untold %v, told %v", untold[0].Days, d.Days)
+	}
+}

@@ -184,24 +184,25 @@ func (s settings) own(ctx context.Context, cases []forecastbench.Case) (map[stri
 	return answers, nil
 }
 
-// holidays says what it is worth to know that tomorrow is like a Sunday.
+// holidays says what it is worth to know that tomorrow is like a Sunday, and that today was.
 func (s settings) holidays(ctx context.Context, cases []forecastbench.Case, figures *figures) error {
 	untold, told := forecastbench.Holidays(cases)
-	if len(told) == 0 {
+	usual, pastUntold, pastTold := forecastbench.PastHolidays(cases)
+	if len(told) == 0 || len(usual) == 0 {
 		return nil
 	}
-	without, err := s.own(ctx, untold)
-	if err != nil {
-		return fmt.Errorf("holidays: %w", err)
+	var made [5]map[string]forecastbench.Forecast
+	for i, cases := range [][]forecastbench.Case{untold, told, usual, pastUntold, pastTold} {
+		var err error
+		if made[i], err = s.own(ctx, cases); err != nil {
+			return fmt.Errorf("holidays: %w", err)
+		}
 	}
-	with, err := s.own(ctx, told)
-	if err != nil {
-		return fmt.Errorf("holidays, told: %w", err)
-	}
-	cost, scores := forecastbench.Cost(untold, without, told, with), forecastbench.Score(told, with, without, whole)
-	fmt.Printf("\n%d Wednesdays that turn out as the Sunday after: MWQL when told so is %.3f of what it is untold; cov95 %.3f\n", len(told), cost, scores.Cov95)
-	figures.add("holiday_told", cost, "ratio")
-	figures.add("holiday_cov95", scores.Cov95, "share")
+	fmt.Printf("\n%d Wednesdays that are as a Sunday: MWQL of the day when told so to that when untold, and of the day after to that after an ordinary one\n", len(told))
+	figures.add("holiday_told", forecastbench.Cost(untold, made[0], told, made[1]), "ratio")
+	figures.add("holiday_told_cov95", forecastbench.Score(told, made[1], made[0], whole).Cov95, "share")
+	figures.add("holiday_past", forecastbench.Cost(usual, made[2], pastUntold, made[3]), "ratio")
+	figures.add("holiday_past_told", forecastbench.Cost(usual, made[2], pastTold, made[4]), "ratio")
 	return nil
 }
 
