@@ -198,7 +198,8 @@ func (s settings) holidays(ctx context.Context, cases []forecastbench.Case, figu
 			return fmt.Errorf("holidays: %w", err)
 		}
 	}
-	fmt.Printf("\n%d Wednesdays that are as a Sunday: MWQL of the day when told so to that when untold, and of the day after to that after an ordinary one\n", len(told))
+	fmt.Printf("\n%d Wednesdays to come, and %d past, that are as a Sunday: MWQL when told so to that when untold; of the day after, to that after\n"+
+		"an ordinary Wednesday\n", len(told), len(usual))
 	figures.add("holiday_told", forecastbench.Cost(untold, made[0], told, made[1]), "ratio")
 	figures.add("holiday_told_cov95", forecastbench.Score(told, made[1], made[0], whole).Cov95, "share")
 	figures.add("holiday_past", forecastbench.Cost(usual, made[2], pastUntold, made[3]), "ratio")
