@@ -166,7 +166,7 @@ func TestAccuracyIsTheSameAfterARestart(t *testing.T) {
 	b := openBooks(t, t.TempDir(), noon())
 	for i := range 3*1440 + 30 {
 		if i%7 != 3 { // some demand is never known
-			b.demand(2 + float64(i%2))
+			b.demand(2 + float64(i/30%2))
 		}
 		if i%100 > 8 { // now and then nothing is forecast
 			b.observe(flat(b.now, 2, 2.5))

@@ -30,7 +30,7 @@ type world struct {
 	troubles map[string]string          // by node
 	demand   func(at time.Time) float64 // NaN = unknown
 	unread   error                      // the history cannot be read
-	reads    int                        // of the history
+	reads    []time.Duration            // of the history: how long each was
 	scaled   []string
 	shown    map[string]Evaluation
 	records  []string
@@ -80,7 +80,10 @@ func (w *world) Load(namespace, pod, _ string, since, now time.Time) (Load, bool
 func (w *world) Trouble(node string, _ time.Time) string { return w.troubles[node] }
 
 func (w *world) Demand(_ context.Context, _ Workload, from, to time.Time, step time.Duration) ([]float64, error) {
-	w.reads++
+	w.reads = append(w.reads, to.Sub(from))
+	if !from.Before(to) {
+		return nil, fmt.Errorf("there is nothing between %v and %v", from, to)
+	}
 	if w.unread != nil {
 		return nil, w.unread
 	}

@@ -11,14 +11,8 @@ import (
 	"github.com/foretide/foretide/aggregator/forecast"
 )
 
-// What a forecast is made of and for.
+// When a forecast is made and used.
 const (
-	// step is the workload tier's own.
-	step = time.Minute
-	// horizonSteps is a day of minutes.
-	horizonSteps = 1440
-	// historyLength is how far back the demand is read: four weeks show what a weekday does.
-	historyLength = 28 * 24 * time.Hour
 	// actsAfter is how much known history the proactive half needs. Less than a day cannot tell the hour of the day from the
 	// trend of the moment.
 	actsAfter = 24 * time.Hour
@@ -46,7 +40,7 @@ type forecasts struct {
 
 	mu     sync.Mutex
 	minute time.Time // of the last clean-up
-	made   map[forecastKey]*made
+	known  map[forecastKey]*memory
 }
 
 type forecastKey struct {
@@ -59,15 +53,8 @@ func (k forecastKey) id() string {
 	return fmt.Sprintf("%s/%s/%s p%d", k.workload.Namespace, k.workload.Kind, k.workload.Name, k.percent)
 }
 
-type made struct {
-	mu       sync.Mutex
-	end      time.Time // of the history it was made from
-	forecast forecast.Forecast
-	err      error
-}
-
 func newForecasts(history History, outside Outside) *forecasts {
-	return &forecasts{history: history, outside: outside, made: make(map[forecastKey]*made)}
+	return &forecasts{history: history, outside: outside, known: make(map[forecastKey]*memory)}
 }
 
 // predict returns the forecast of a workload and its peak from now until lead and one step ahead.
@@ -80,7 +67,8 @@ func (f *forecasts) predict(ctx context.Context, workload Workload, percent int3
 	}
 	made = f.preferred(key, made)
 	out := Prediction{Forecast: &made}
-	until := now.Add(lead + step)
+	// A step's value is its mean: what demand rises to at the end of one shows in the next.
+	until := now.Add(lead + made.Step)
 	out.PeakGPUs, out.HasPeak = made.Peak(level, now, until)
 	for _, l := range made.Levels {
 		if peak, ok := made.Peak(l, now, until); ok {
@@ -105,23 +93,34 @@ func (f *forecasts) predict(ctx context.Context, workload Workload, percent int3
 func (f *forecasts) get(ctx context.Context, key forecastKey, end time.Time) (forecast.Forecast, error) {
 	f.mu.Lock()
 	f.forget(end)
-	m, ok := f.made[key]
+	m, ok := f.known[key]
 	if !ok {
-		m = &made{}
-		f.made[key] = m
+		m = &memory{}
+		f.known[key] = m
 	}
 	f.mu.Unlock()
 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.end.Equal(end) {
-		m.forecast, m.err = f.make(ctx, key, end)
+		t := task{f.history, key.workload, levels(float64(key.percent) / 100), f.outside != nil}
+		m.forecast, m.err = m.follow(ctx, t, end)
 		m.end = end
 		if ctx.Err() != nil { // The next caller has its own time to try.
 			m.end = time.Time{}
 		}
+		if m.err == nil && f.outside != nil {
+			f.ask(key, m)
+		}
 	}
 	return m.forecast, m.err
+}
+
+// ask has the outside forecaster told of what it has not answered yet.
+func (f *forecasts) ask(key forecastKey, m *memory) {
+	if answer, ok := f.outside.Answer(key.id()); !ok || answer.Start.Before(m.full) {
+		f.outside.Ask(key.id(), m.series(), int(horizon/m.step), m.forecast.Levels)
+	}
 }
 
 // forget drops, once a minute, what was last asked for long ago. f.mu is held.
@@ -130,28 +129,15 @@ func (f *forecasts) forget(end time.Time) {
 		return
 	}
 	f.minute = end
-	for key, m := range f.made {
+	for key, m := range f.known {
 		if !m.mu.TryLock() { // Being made right now.
 			continue
 		}
 		if end.Sub(m.end) > keep {
-			delete(f.made, key)
+			delete(f.known, key)
 		}
 		m.mu.Unlock()
 	}
-}
-
-func (f *forecasts) make(ctx context.Context, key forecastKey, end time.Time) (forecast.Forecast, error) {
-	values, err := f.history.Demand(ctx, key.workload, end.Add(-historyLength), end, step)
-	if err != nil {
-		return forecast.Forecast{}, historyError{err}
-	}
-	series := forecast.Series{End: end, Step: step, Values: values}
-	own, err := forecast.Predict(series, horizonSteps, levels(float64(key.percent)/100))
-	if err == nil && f.outside != nil {
-		f.outside.Ask(key.id(), series, horizonSteps, own.Levels)
-	}
-	return own, err
 }
 
 // preferred is the outside forecaster's forecast where it has one, else our own. What is known of the history stays ours.

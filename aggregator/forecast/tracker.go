@@ -67,12 +67,13 @@ func track(forest *trees.Forest, s Series, horizon int, levels []float64) (*Trac
 		t.was[k] = h.levels[k][at.o]
 	}
 	t.last, t.lastMean = make([]float64, max(1, int(10*time.Minute/h.step))), at.last
-	for i := range horizon + room {
+	t.paths = make([]float32, 0, (horizon+room+1)*b.parts)
+	for i := range horizon + room + 1 { // one more, which the last may reach into
 		h.paths(&at, h.gap+i, expected)
 		for _, v := range expected {
 			t.paths = append(t.paths, float32(v))
 		}
-		if i < room && h.seasonal {
+		if i <= room && h.seasonal {
 			slow, mid := h.ring(h.slow, at.o, h.gap+i), h.ring(h.mid, at.o, h.gap+i)
 			t.shapes = append(t.shapes, [3]float64{slow, slow - at.slowMean, mid - at.midMean})
 		}
@@ -92,11 +93,7 @@ func (t *Tracker) Add(v float64) error {
 	case v < 0 || v > maxValue:
 		return fmt.Errorf("%w: value is %g; it must be from 0 to %g, or NaN where it is missing", ErrInvalid, v, maxValue)
 	}
-	var shape [3]float64
-	if t.shapes != nil {
-		shape = t.shapes[t.added]
-	}
-	known := !math.IsNaN(v)
+	known, shape := !math.IsNaN(v), t.shape()
 	t.follower.add(v, known, shape[0], shape[1], shape[2])
 	t.added++
 	t.silent++
@@ -114,26 +111,44 @@ func (t *Tracker) Add(v float64) error {
 	return nil
 }
 
-// Forecast forecasts from the end of the newest step on.
-func (t *Tracker) Forecast() Forecast {
-	f := t.made
+// shape is what is expected of the step after the newest: the slow profile, the slow and the mid shape.
+func (t *Tracker) shape() [3]float64 {
+	if t.shapes == nil {
+		return [3]float64{}
+	}
+	return t.shapes[t.added]
+}
+
+// Forecast forecasts from a moment on that lies less than a step after the end of the newest one. The mean demand since then moves
+// the levels as far as that part of a step can; NaN is not known.
+func (t *Tracker) Forecast(since time.Duration, demand float64) Forecast {
+	f, follower, last, silent := t.made, t.follower, t.lastMean, t.silent
 	f.Start = f.Start.Add(time.Duration(t.added) * f.Step)
 	f.LastKnown = f.Start.Add(-time.Duration(t.silent) * f.Step)
+	f.Start = f.Start.Add(since)
+	part := float64(since) / float64(f.Step)
+	if since > 0 && !math.IsNaN(demand) {
+		shape := t.shape()
+		follower = follower.within(part)
+		follower.add(demand, true, shape[0], shape[1], shape[2])
+		last += (demand - last) * part / float64(len(t.last))
+		f.LastKnown, f.History, silent = f.Start, f.History+since, 0
+	}
 	f.Mean = make([]float64, t.horizon)
 	bands := blank(t.levels, t.horizon)
 	var moved [componentCount]float64
 	for k := range t.was {
-		moved[slow15m+k] = t.follower.level(k, t.was[k]) - t.was[k]
+		moved[slow15m+k] = follower.level(k, t.was[k]) - t.was[k]
 	}
-	scaled := t.follower.ratio() / t.wasRatio
+	scaled := follower.ratio() / t.wasRatio
 	weights := make([]float64, t.parts)
 	for i := range f.Mean {
-		lead, step := t.silent+i, t.added+i
+		lead, step := silent+i, t.added+i
 		t.buckets.mix(lead, weights)
-		path := t.paths[step*t.parts : (step+1)*t.parts]
-		mean := weights[lastLevel] * t.lastMean
+		path, next := t.paths[step*t.parts:(step+1)*t.parts], t.paths[(step+1)*t.parts:(step+2)*t.parts]
+		mean := weights[lastLevel] * last
 		for c := lastLevel + 1; c < t.parts; c++ {
-			v := float64(path[c])
+			v := float64(path[c]) + part*float64(next[c]-path[c])
 			switch {
 			case t.shapes == nil:
 				v += moved[slow15m+c-1]

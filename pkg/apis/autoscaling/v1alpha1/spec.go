@@ -200,7 +200,8 @@ type Prediction struct {
 	Quantile *int32 `json:"quantile,omitempty"`
 
 	// How far ahead, in seconds, pods are asked for: 0 to 3600, default 180. Set it to what a new pod takes from created to
-	// ready. The decision uses the largest demand forecast from now until so many seconds, and one minute, ahead.
+	// ready. The decision uses the largest demand forecast from now until so many seconds, and one step of the forecast (five
+	// minutes), ahead.
 	// +kubebuilder:default=180
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=3600

@@ -1,0 +1,225 @@
+package controller
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/foretide/foretide/aggregator/forecast"
+)
+
+// remembered is a memory of a world's workload.
+type remembered struct {
+	*world
+	t *testing.T
+	memory
+}
+
+func remember(t *testing.T, demand func(time.Time) float64) *remembered {
+	w := newWorld(1, 0.2)
+	w.demand = demand
+	return &remembered{world: w, t: t}
+}
+
+// at forecasts so long after noon.
+func (r *remembered) at(after time.Duration) (forecast.Forecast, error) {
+	r.forecast, r.err = r.follow(r.t.Context(), task{history: r.world, workload: r.target.Workload, levels: levels(0.95)}, noon.Add(after))
+	return r.forecast, r.err
+}
+
+func (r *remembered) must(after time.Duration) forecast.Forecast {
+	r.t.Helper()
+	f, err := r.at(after)
+	if err != nil {
+		r.t.Fatalf("after %v: %v", after, err)
+	}
+	return f
+}
+
+// looks is how often the whole history was read.
+func (r *remembered) looks() (n int) {
+	for _, span := range r.reads {
+		if span >= historyLength {
+			n++
+		}
+	}
+	return n
+}
+
+func TestTheWholeHistoryIsLookedAtOnceAnHourAndElseWhatIsNew(t *testing.T) {
+	r := remember(t, workday(days(14)))
+	for minute := range 3 * 60 {
+		f := r.must(time.Duration(minute) * time.Minute)
+		if now := noon.Add(time.Duration(minute) * time.Minute); !f.Start.Equal(now) || !f.LastKnown.Equal(now) || f.Step != wideStep || len(f.Mean) != 288 {
+			t.Fatalf("minute %d: %d steps of %v from %v, known until %v", minute, len(f.Mean), f.Step, f.Start, f.LastKnown)
+		}
+	}
+	if n := r.looks(); n != 4 { // the first, and three in the workload's own minute
+		t.Errorf("%d looks in three hours, want 4", n)
+	}
+	for _, span := range r.reads {
+		if span < historyLength && span > wideStep {
+			t.Errorf("%v were read between two looks", span)
+		}
+	}
+}
+
+func TestBetweenTwoLooksTheForecastIsThatOfTheWholeHistory(t *testing.T) {
+	tide := func(at time.Time) float64 { return 3 + 2*math.Sin(2*math.Pi*float64(at.Unix()%86400)/86400) }
+	r := remember(t, tide)
+	for minute := range 59 {
+		got := r.must(time.Duration(minute) * time.Minute)
+		for i, v := range got.Mean {
+			if want := tide(got.Start.Add(time.Duration(i)*wideStep + wideStep/2)); math.Abs(v-want) > 0.05 {
+				t.Fatalf("after %d minutes step %d is %g, want %g", minute, i, v, want)
+			}
+		}
+	}
+}
+
+func TestAMinuteOfNewDemandMovesTheForecast(t *testing.T) {
+	r := remember(t, func(at time.Time) float64 {
+		if at.Before(noon.Add(10 * time.Minute)) {
+			return 2
+		}
+		return 6
+	})
+	r.must(0)
+	last := r.must(10 * time.Minute).Mean[0]
+	for minute := 11; minute <= 20; minute++ {
+		next := r.must(time.Duration(minute) * time.Minute).Mean[0]
+		if next <= last {
+			t.Errorf("after %d minutes at 6 GPUs %g are forecast, before the last of them it was %g", minute-10, next, last)
+		}
+		last = next
+	}
+}
+
+func TestTheFirstForecastComesWithTheTenthMinute(t *testing.T) {
+	r := remember(t, workday(noon))
+	for minute := range 10 {
+		if _, err := r.at(time.Duration(minute) * time.Minute); !errors.Is(err, forecast.ErrShortHistory) {
+			t.Fatalf("with %d minutes: error is %v", minute, err)
+		}
+	}
+	for minute := 10; minute < 3*60; minute++ {
+		f := r.must(time.Duration(minute) * time.Minute)
+		if f.Method != forecast.MethodLevel || f.History != time.Duration(minute)*time.Minute {
+			t.Fatalf("with %d minutes: %s from %v", minute, f.Method, f.History)
+		}
+		if want := 10 * wideStep; (f.Step == wideStep) != (f.History >= want) {
+			t.Fatalf("with %d minutes: steps of %v, want wide ones from %v on", minute, f.Step, want)
+		}
+	}
+}
+
+func TestTheForecastActsAsSoonAsADayIsKnown(t *testing.T) {
+	r := remember(t, workday(days(1).Add(7*time.Minute)))
+	for minute := range 20 {
+		f := r.must(time.Duration(minute) * time.Minute)
+		if seasonal := f.Method == forecast.MethodSeasonal; seasonal != (f.History >= actsAfter) {
+			t.Errorf("after %d minutes: %s from %v", minute, f.Method, f.History)
+		}
+	}
+	if r.forecast.Method != forecast.MethodSeasonal {
+		t.Errorf("%s with %v", r.forecast.Method, r.forecast.History)
+	}
+}
+
+func TestMinutesThatComeLateCountAtTheNextLook(t *testing.T) {
+	late := func(at time.Time) bool { return !at.Before(noon) && at.Before(noon.Add(30*time.Minute)) }
+	arrived := false
+	r := remember(t, func(at time.Time) float64 {
+		if late(at) && !arrived {
+			return math.NaN()
+		}
+		return 2
+	})
+	r.must(0)
+	before := r.must(30 * time.Minute)
+	if !before.LastKnown.Equal(noon) || before.History != historyLength {
+		t.Errorf("while they are away: known until %v, %v of history", before.LastKnown, before.History)
+	}
+	arrived = true
+	for minute := 31; minute <= 90; minute++ {
+		if f := r.must(time.Duration(minute) * time.Minute); r.looks() > 1 {
+			if known := f.Start.Truncate(wideStep); f.History < historyLength || f.LastKnown.Before(known) {
+				t.Errorf("after a look: %v of history until %v", f.History, f.LastKnown)
+			}
+			return
+		}
+	}
+	t.Error("there was no look within an hour")
+}
+
+func TestAHistoryThatCannotBeReadIsTriedAgainTheNextMinute(t *testing.T) {
+	r := remember(t, workday(days(14)))
+	var unread historyError
+	for name, first := range map[string]time.Duration{"at first": 0, "between looks": 2 * time.Minute} {
+		r.unread = errors.New("disk gone")
+		if _, err := r.at(first); !errors.As(err, &unread) {
+			t.Errorf("%s: error is %v", name, err)
+		}
+		r.unread = nil
+		if f := r.must(first + time.Minute); f.History < 13*24*time.Hour || !f.LastKnown.Equal(f.Start) {
+			t.Errorf("%s: a minute later %v until %v", name, f.History, f.LastKnown)
+		}
+	}
+}
+
+func TestAWorkloadThatIsSilentForDaysIsLookedAtAgainWhenItSpeaks(t *testing.T) {
+	r := remember(t, func(at time.Time) float64 {
+		if at.After(days(4)) && at.Before(noon.Add(30*time.Minute)) {
+			return math.NaN()
+		}
+		return 2
+	})
+	for minute := range 30 {
+		if _, err := r.at(time.Duration(minute) * time.Minute); !errors.Is(err, forecast.ErrStaleHistory) {
+			t.Fatalf("minute %d: error is %v", minute, err)
+		}
+	}
+	if n := r.looks(); n > 2 {
+		t.Errorf("%d looks while nothing was new", n)
+	}
+	for minute := 31; minute <= 36; minute++ {
+		if f, err := r.at(time.Duration(minute) * time.Minute); err == nil {
+			if f.LastKnown.Before(noon.Add(30 * time.Minute)) {
+				t.Errorf("known until %v", f.LastKnown)
+			}
+			return
+		}
+	}
+	t.Errorf("no forecast six minutes after it spoke: %v", r.err)
+}
+
+func TestAClockThatIsSetDoesNotBreakTheMemory(t *testing.T) {
+	r := remember(t, workday(days(14)))
+	for _, after := range []time.Duration{0, -3 * time.Hour, 5 * time.Hour, 5*time.Hour - time.Minute} {
+		if f := r.must(after); !f.Start.Equal(noon.Add(after)) {
+			t.Errorf("after %v the forecast is from %v", after, f.Start)
+		}
+	}
+}
+
+func TestWorkloadsAreLookedAtInDifferentMinutes(t *testing.T) {
+	counts := map[time.Time]int{}
+	for i := range 6000 {
+		next := nextLook(Workload{"default", "Deployment", fmt.Sprint("web-", i)}, noon)
+		if !next.After(noon) || next.After(noon.Add(lookEvery)) {
+			t.Fatalf("the next look after %v is at %v", noon, next)
+		}
+		counts[next]++
+	}
+	for at, n := range counts {
+		if n < 50 || n > 200 {
+			t.Errorf("%d of 6000 workloads are looked at at %v", n, at)
+		}
+	}
+	w := Workload{"default", "Deployment", "web"}
+	if first := nextLook(w, noon); !nextLook(w, first).Equal(first.Add(lookEvery)) || !nextLook(w, first.Add(-time.Second)).Equal(first) {
+		t.Error("looks are not an hour apart")
+	}
+}
