@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"slices"
 	"syscall"
+	_ "time/tzdata" // the time zones of policies, where the system has none
 
 	"github.com/foretide/foretide/aggregator/app"
 )

@@ -46,9 +46,10 @@ type forecasts struct {
 type forecastKey struct {
 	workload Workload
 	percent  int32
+	calendar string // its id
 }
 
-// id is the key in one word.
+// id is the key in one word, for another forecaster: that knows of no calendar.
 func (k forecastKey) id() string {
 	return fmt.Sprintf("%s/%s/%s p%d", k.workload.Namespace, k.workload.Kind, k.workload.Name, k.percent)
 }
@@ -58,10 +59,17 @@ func newForecasts(history History, outside Outside) *forecasts {
 }
 
 // predict returns the forecast of a workload and its peak from now until lead and one step ahead.
-func (f *forecasts) predict(ctx context.Context, workload Workload, percent int32, lead time.Duration, now time.Time) Prediction {
-	level := float64(percent) / 100
-	key := forecastKey{workload, percent}
-	made, err := f.get(ctx, key, now.Add(-settle).Truncate(step))
+func (f *forecasts) predict(ctx context.Context, workload Workload, percent int32, days *calendar, lead time.Duration, now time.Time) Prediction {
+	out := f.foretell(ctx, forecastKey{workload, percent, days.id}, days, lead, now)
+	if days.wrong != "" {
+		out.Note.Message += "; " + days.wrong
+	}
+	return out
+}
+
+func (f *forecasts) foretell(ctx context.Context, key forecastKey, days *calendar, lead time.Duration, now time.Time) Prediction {
+	level := float64(key.percent) / 100
+	made, err := f.get(ctx, key, days, now.Add(-settle).Truncate(step))
 	if err != nil {
 		return Prediction{Note: explain(err), Lost: !errors.Is(err, forecast.ErrShortHistory)}
 	}
@@ -90,7 +98,7 @@ func (f *forecasts) predict(ctx context.Context, workload Workload, percent int3
 }
 
 // get returns the forecast made from the history that ends at end, making it when it is not there yet.
-func (f *forecasts) get(ctx context.Context, key forecastKey, end time.Time) (forecast.Forecast, error) {
+func (f *forecasts) get(ctx context.Context, key forecastKey, days *calendar, end time.Time) (forecast.Forecast, error) {
 	f.mu.Lock()
 	f.forget(end)
 	m, ok := f.known[key]
@@ -103,7 +111,7 @@ func (f *forecasts) get(ctx context.Context, key forecastKey, end time.Time) (fo
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.end.Equal(end) {
-		t := task{f.history, key.workload, levels(float64(key.percent) / 100), f.outside != nil}
+		t := task{f.history, key.workload, levels(float64(key.percent) / 100), days.Calendar, f.outside != nil}
 		m.forecast, m.err = m.follow(ctx, t, end)
 		m.end = end
 		if ctx.Err() != nil { // The next caller has its own time to try.

@@ -50,6 +50,7 @@ type task struct {
 	history  History
 	workload Workload
 	levels   []float64
+	calendar forecast.Calendar
 	tell     bool // keep the past for another forecaster
 }
 
@@ -103,10 +104,12 @@ func (m *memory) look(ctx context.Context, t task, end time.Time) ([]float64, er
 	}
 	wide := int(historyLength / step)
 	values := means(minutes[:wide], int(wideStep/step))
-	tracker, err := forecast.Track(forecast.Series{End: m.full, Step: wideStep, Values: values}, int(horizon/wideStep), t.levels)
+	series := forecast.Series{End: m.full, Step: wideStep, Values: values, Calendar: t.calendar}
+	tracker, err := forecast.Track(series, int(horizon/wideStep), t.levels)
 	if errors.Is(err, forecast.ErrShortHistory) { // the first minutes are worth a forecast
 		m.step, m.full, values, wide = step, end, minutes, len(minutes)
-		tracker, err = forecast.Track(forecast.Series{End: end, Step: step, Values: values}, int(horizon/step), t.levels)
+		series.End, series.Step, series.Values = end, step, values
+		tracker, err = forecast.Track(series, int(horizon/step), t.levels)
 	}
 	if err != nil {
 		return nil, err
