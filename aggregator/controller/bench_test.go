@@ -39,10 +39,11 @@ func BenchmarkMemory(b *testing.B) {
 	}
 	for b.Loop() {
 		f := newForecasts(w, nil)
-		f.predict(b.Context(), Workload{Name: "warm"}, 95, &calendar{}, 0, noon)
+		f.predict(b.Context(), asked{workload: Workload{Name: "warm"}, percent: 95, days: &calendar{}}, 0, noon)
 		before := kept()
 		for i := range workloads {
-			f.predict(b.Context(), Workload{"default", "Deployment", fmt.Sprint("web-", i)}, 95, &calendar{}, 3*time.Minute, noon)
+			w := Workload{"default", "Deployment", fmt.Sprint("web-", i)}
+			f.predict(b.Context(), asked{workload: w, percent: 95, days: &calendar{}}, 3*time.Minute, noon)
 		}
 		b.ReportMetric(float64(kept()-before)/1024/workloads, "KiB/workload")
 		runtime.KeepAlive(f)

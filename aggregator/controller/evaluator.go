@@ -100,7 +100,8 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 	memory := e.window(policy)
 	pods, settling, fresh := e.observe(target, memory.since(target.Pods, now), now)
 	out.Data = fresh
-	out.Forecast = e.forecasts.predict(ctx, target.Workload, *policy.Spec.Prediction.Quantile, memory.days(policy.Spec.Prediction), out.Lead, now)
+	perPod := gpusPerPod(target.Pods)
+	out.Forecast = e.forecasts.predict(ctx, asked{target.Workload, *policy.Spec.Prediction.Quantile, memory.days(policy.Spec.Prediction), perPod}, out.Lead, now)
 
 	decision := scaling.Decide(
 		scaling.Policy{
@@ -114,7 +115,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 			Current:    target.Replicas,
 			Pods:       pods,
 			Settling:   memory.bounded(settling, now),
-			GPUsPerPod: gpusPerPod(target.Pods),
+			GPUsPerPod: perPod,
 			Forecast: scaling.Demand{
 				PeakGPUs: out.Forecast.PeakGPUs, OK: out.Forecast.Acts, Why: out.Forecast.Note.Message, Lost: out.Forecast.Lost,
 			},

@@ -82,7 +82,7 @@ func TestOneForecastAMinute(t *testing.T) {
 	if len(w.reads) != 4 {
 		t.Errorf("another quantile took %d reads, want one more", len(w.reads)-3)
 	}
-	e.forecasts.predict(t.Context(), Workload{Name: "other"}, 95, &calendar{}, 0, noon.Add(time.Hour))
+	e.forecasts.predict(t.Context(), asked{workload: Workload{Name: "other"}, percent: 95, days: &calendar{}}, 0, noon.Add(time.Hour))
 	if n := len(e.forecasts.known); n != 1 {
 		t.Errorf("%d forecasts are kept an hour later, want the new one alone", n)
 	}

@@ -36,12 +36,23 @@ func levels(own float64) []float64 {
 // forecasts makes one forecast a minute for each workload and quantile, however often it is asked.
 type forecasts struct {
 	history History
-	outside Outside // nil where there is none
+	outside Outside       // nil where there is none
+	turns   chan struct{} // has one element for each look under way
 
 	mu     sync.Mutex
 	minute time.Time // of the last clean-up
 	known  map[forecastKey]*memory
 }
+
+// asked is what a policy wants forecast.
+type asked struct {
+	workload   Workload
+	percent    int32
+	days       *calendar
+	gpusPerPod float64 // 0 = unknown
+}
+
+func (a asked) key() forecastKey { return forecastKey{a.workload, a.percent, a.days.id} }
 
 type forecastKey struct {
 	workload Workload
@@ -55,21 +66,21 @@ func (k forecastKey) id() string {
 }
 
 func newForecasts(history History, outside Outside) *forecasts {
-	return &forecasts{history: history, outside: outside, known: make(map[forecastKey]*memory)}
+	return &forecasts{history: history, outside: outside, turns: make(chan struct{}, looksAtOnce), known: make(map[forecastKey]*memory)}
 }
 
 // predict returns the forecast of a workload and its peak from now until lead and one step ahead.
-func (f *forecasts) predict(ctx context.Context, workload Workload, percent int32, days *calendar, lead time.Duration, now time.Time) Prediction {
-	out := f.foretell(ctx, forecastKey{workload, percent, days.id}, days, lead, now)
-	if days.wrong != "" {
-		out.Note.Message += "; " + days.wrong
+func (f *forecasts) predict(ctx context.Context, w asked, lead time.Duration, now time.Time) Prediction {
+	out := f.foretell(ctx, w, lead, now)
+	if w.days.wrong != "" {
+		out.Note.Message += "; " + w.days.wrong
 	}
 	return out
 }
 
-func (f *forecasts) foretell(ctx context.Context, key forecastKey, days *calendar, lead time.Duration, now time.Time) Prediction {
-	level := float64(key.percent) / 100
-	made, err := f.get(ctx, key, days, now.Add(-settle).Truncate(step))
+func (f *forecasts) foretell(ctx context.Context, w asked, lead time.Duration, now time.Time) Prediction {
+	level, key := float64(w.percent)/100, w.key()
+	made, err := f.get(ctx, w, now.Add(-settle).Truncate(step))
 	if err != nil {
 		return Prediction{Note: explain(err), Lost: !errors.Is(err, forecast.ErrShortHistory)}
 	}
@@ -98,7 +109,8 @@ func (f *forecasts) foretell(ctx context.Context, key forecastKey, days *calenda
 }
 
 // get returns the forecast made from the history that ends at end, making it when it is not there yet.
-func (f *forecasts) get(ctx context.Context, key forecastKey, days *calendar, end time.Time) (forecast.Forecast, error) {
+func (f *forecasts) get(ctx context.Context, a asked, end time.Time) (forecast.Forecast, error) {
+	key := a.key()
 	f.mu.Lock()
 	f.forget(end)
 	m, ok := f.known[key]
@@ -111,10 +123,13 @@ func (f *forecasts) get(ctx context.Context, key forecastKey, days *calendar, en
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.end.Equal(end) {
-		t := task{f.history, key.workload, levels(float64(key.percent) / 100), days.Calendar, f.outside != nil}
-		m.forecast, m.err = m.follow(ctx, t, end)
-		m.end = end
-		if ctx.Err() != nil { // The next caller has its own time to try.
+		t := task{f.history, a.workload, levels(float64(a.percent) / 100), a.days.Calendar, a.gpusPerPod, f.turns, f.outside != nil}
+		made, err := m.follow(ctx, t, end)
+		if errors.Is(err, errNoTurn) && (m.forecast.Mean != nil || m.err != nil) {
+			return m.forecast, m.err // what was known the minute before has to do
+		}
+		m.forecast, m.err, m.end = made, err, end
+		if ctx.Err() != nil || errors.Is(err, errNoTurn) { // the next caller tries
 			m.end = time.Time{}
 		}
 		if m.err == nil && f.outside != nil {
@@ -173,6 +188,8 @@ func explain(err error) Note {
 		return Note{"InsufficientHistory", err.Error()}
 	case errors.Is(err, forecast.ErrStaleHistory):
 		return Note{"StaleHistory", err.Error()}
+	case errors.Is(err, errNoTurn):
+		return Note{"ForecastPending", err.Error()}
 	case errors.As(err, &unread):
 		return Note{"HistoryUnavailable", err.Error()}
 	}

@@ -25,6 +25,13 @@ const (
 	lookEvery = time.Hour
 )
 
+// looksAtOnce is how many whole histories are looked at at a time, so that workers remain for decisions when thousands are new, as after
+// a restart: a look takes 10 ms.
+const looksAtOnce = DefaultWorkers / 2
+
+// errNoTurn is why there is no forecast when so many others are looked at. It takes a moment.
+var errNoTurn = errors.New("the histories of other workloads are being read, this one's is to come")
+
 // memory is what is kept of a workload from one minute to the next. Once an hour its whole history is looked at; in between only
 // what is new is read, so that a minute costs the same however much history there is.
 //
@@ -47,11 +54,13 @@ type memory struct {
 
 // task is what a memory is asked about.
 type task struct {
-	history  History
-	workload Workload
-	levels   []float64
-	calendar forecast.Calendar
-	tell     bool // keep the past for another forecaster
+	history    History
+	workload   Workload
+	levels     []float64
+	calendar   forecast.Calendar
+	gpusPerPod float64 // as pods are now; 0 = unknown
+	turns      chan struct{}
+	tell       bool // keep the past for another forecaster
 }
 
 // follow forecasts from the full minute end on.
@@ -90,8 +99,14 @@ func (m *memory) read(ctx context.Context, t task, end time.Time) (minutes []flo
 			return nil, false, m.err
 		}
 	}
-	minutes, err = m.look(ctx, t, end)
-	return minutes, true, err
+	select {
+	case t.turns <- struct{}{}:
+		defer func() { <-t.turns }()
+		minutes, err = m.look(ctx, t, end)
+		return minutes, true, err
+	default:
+		return nil, false, errNoTurn
+	}
 }
 
 // look makes a new tracker of the whole history and returns the minutes after its last full step.
@@ -102,13 +117,17 @@ func (m *memory) look(ctx context.Context, t task, end time.Time) ([]float64, er
 	if err != nil {
 		return nil, historyError{err}
 	}
+	full, err := t.saturated(ctx, minutes, end)
+	if err != nil {
+		return nil, historyError{err}
+	}
 	wide := int(historyLength / step)
 	values := means(minutes[:wide], int(wideStep/step))
-	series := forecast.Series{End: m.full, Step: wideStep, Values: values, Calendar: t.calendar}
+	series := forecast.Series{End: m.full, Step: wideStep, Values: values, Saturated: anyOf(full, wide, int(wideStep/step)), Calendar: t.calendar}
 	tracker, err := forecast.Track(series, int(horizon/wideStep), t.levels)
 	if errors.Is(err, forecast.ErrShortHistory) { // the first minutes are worth a forecast
 		m.step, m.full, values, wide = step, end, minutes, len(minutes)
-		series.End, series.Step, series.Values = end, step, values
+		series.End, series.Step, series.Values, series.Saturated = end, step, values, full
 		tracker, err = forecast.Track(series, int(horizon/step), t.levels)
 	}
 	if err != nil {
@@ -158,30 +177,4 @@ func nextLook(w Workload, after time.Time) time.Time {
 		at = at.Add(lookEvery)
 	}
 	return at
-}
-
-// means are those of so many values each, as far as they are whole.
-func means(values []float64, each int) []float64 {
-	if each == 1 {
-		return values
-	}
-	out := make([]float64, len(values)/each)
-	for i := range out {
-		out[i] = mean(values[i*each : (i+1)*each])
-	}
-	return out
-}
-
-// mean is that of the known values, NaN when none is.
-func mean(values []float64) float64 {
-	sum, n := 0.0, 0
-	for _, v := range values {
-		if !math.IsNaN(v) {
-			sum, n = sum+v, n+1
-		}
-	}
-	if n == 0 {
-		return math.NaN()
-	}
-	return sum / float64(n)
 }

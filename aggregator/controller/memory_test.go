@@ -25,7 +25,8 @@ func remember(t *testing.T, demand func(time.Time) float64) *remembered {
 
 // at forecasts so long after noon.
 func (r *remembered) at(after time.Duration) (forecast.Forecast, error) {
-	r.forecast, r.err = r.follow(r.t.Context(), task{history: r.world, workload: r.target.Workload, levels: levels(0.95)}, noon.Add(after))
+	q := task{history: r.world, workload: r.target.Workload, levels: levels(0.95), turns: make(chan struct{}, 1)}
+	r.forecast, r.err = r.follow(r.t.Context(), q, noon.Add(after))
 	return r.forecast, r.err
 }
 
@@ -193,6 +194,98 @@ func TestAWorkloadThatIsSilentForDaysIsLookedAtAgainWhenItSpeaks(t *testing.T) {
 		}
 	}
 	t.Errorf("no forecast six minutes after it spoke: %v", r.err)
+}
+
+func TestAMinuteIsSaturatedWhenItsPodsHadNoGPULeft(t *testing.T) {
+	nan := math.NaN()
+	w := newWorld(1, 0.2)
+	for name, c := range map[string]struct {
+		busy, pods, gpusPerPod float64
+		want                   bool
+	}{
+		"all busy":                 {4, 2, 2, true},
+		"a moment between":         {3.8, 2, 2, true},
+		"some room":                {3.79, 2, 2, false},
+		"more than pods have":      {5, 2, 2, true},
+		"no pods":                  {0, 0, 2, false},
+		"nobody knows the demand":  {nan, 2, 2, false},
+		"nobody knows the pods":    {4, nan, 2, false},
+		"a part of a GPU each":     {1, 4, 0.25, true},
+		"a part of a GPU, and not": {0.5, 4, 0.25, false},
+	} {
+		w.pods = func(time.Time) float64 { return c.pods }
+		q := task{history: w, workload: w.target.Workload, gpusPerPod: c.gpusPerPod}
+		if got, err := q.saturated(t.Context(), []float64{c.busy}, noon); err != nil || len(got) != 1 || got[0] != c.want {
+			t.Errorf("%s: %v, %v; want %v", name, got, err, c.want)
+		}
+	}
+	w.noPods = errors.New("nobody is to ask")
+	if got, err := (task{history: w}).saturated(t.Context(), []float64{4}, noon); got != nil || err != nil {
+		t.Errorf("without knowing the GPUs of a pod: %v, %v", got, err)
+	}
+}
+
+func TestAStepIsSaturatedWhenAnyOfItsMinutesIs(t *testing.T) {
+	minutes := []bool{false, false, false, false, false, false, true, false, false, false, true}
+	if got := anyOf(minutes, 10, 5); len(got) != 2 || got[0] || !got[1] {
+		t.Errorf("got %v, want the second alone", got)
+	}
+	if got := anyOf(nil, 10, 5); got != nil {
+		t.Errorf("of what is not known: %v", got)
+	}
+}
+
+func TestPodsThatCannotBeReadAreAHistoryThatCannot(t *testing.T) {
+	w := newWorld(2, 0.20)
+	w.demand, w.noPods = workday(days(14)), errors.New("disk gone")
+	e := NewEvaluator(w, w, nil)
+	if got := e.Evaluate(t.Context(), policy(), w.target, noon).Forecast; got.Note.Reason != "HistoryUnavailable" || !got.Lost {
+		t.Errorf("forecast %+v", got.Note)
+	}
+	w.noPods = nil
+	if got := e.Evaluate(t.Context(), policy(), w.target, noon.Add(time.Minute)).Forecast; !got.Acts {
+		t.Errorf("a minute later: %+v", got.Note)
+	}
+}
+
+func TestAWorkloadWaitsForItsTurnWithoutAForecastOrWithTheLastOne(t *testing.T) {
+	w := newWorld(4, 0.40)
+	w.demand = workday(days(14))
+	e := NewEvaluator(w, w, nil)
+	others := func(begin bool) {
+		for range looksAtOnce {
+			if begin {
+				e.forecasts.turns <- struct{}{}
+			} else {
+				<-e.forecasts.turns
+			}
+		}
+	}
+	others(true)
+	first := e.Evaluate(t.Context(), policy(), w.target, noon)
+	if first.Forecast.Note.Reason != "ForecastPending" || !first.Forecast.Lost || first.Decision.Replicas != 8 {
+		t.Errorf("while others are looked at: %+v, %+v; want the load to decide", first.Forecast.Note, first.Decision)
+	}
+	others(false)
+	if soon := e.Evaluate(t.Context(), policy(), w.target, noon.Add(2*time.Second)); !soon.Forecast.Acts {
+		t.Errorf("at the next sync: %+v", soon.Forecast.Note)
+	}
+	others(true)
+	var last time.Time
+	for minute := range 61 { // within which there is a look
+		got := e.Evaluate(t.Context(), policy(), w.target, noon.Add(time.Duration(minute)*time.Minute)).Forecast
+		if !got.Acts {
+			t.Fatalf("minute %d: %+v", minute, got.Note)
+		}
+		last = got.Forecast.Start
+	}
+	if !last.Before(noon.Add(59 * time.Minute)) {
+		t.Error("there was no look to wait for")
+	}
+	others(false)
+	if got := e.Evaluate(t.Context(), policy(), w.target, noon.Add(60*time.Minute+2*time.Second)).Forecast; !got.Forecast.Start.Equal(noon.Add(59 * time.Minute)) {
+		t.Errorf("when it has its turn the forecast is of %v", got.Forecast.Start)
+	}
 }
 
 func TestAClockThatIsSetDoesNotBreakTheMemory(t *testing.T) {

@@ -89,6 +89,10 @@ func (h history) Demand(ctx context.Context, w controller.Workload, from, to tim
 	return h.store.Demand(ctx, storage.Workload(w), from, to, step)
 }
 
+func (h history) Pods(ctx context.Context, w controller.Workload, from, to time.Time, step time.Duration) ([]float64, error) {
+	return h.store.Pods(ctx, storage.Workload(w), from, to, step)
+}
+
 // idle are pods that do nothing.
 type idle struct{}
 
