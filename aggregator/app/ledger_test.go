@@ -112,6 +112,25 @@ func TestEachForecastIsWrittenWithWhenItWasMade(t *testing.T) {
 	}
 }
 
+// The steps that end 15 minutes, an hour and a day after the forecast was made; a minute is in the first.
+func TestOfStepsOfFiveMinutesThoseOfTheLeadsAreKept(t *testing.T) {
+	b := openBooks(t, t.TempDir(), noon())
+	rising := make([]float64, 288) // the value of a step is which one it is
+	for i := range rising {
+		rising[i] = float64(i + 1)
+	}
+	b.observe(forecastOf(&forecast.Forecast{
+		Start: b.now, Step: 5 * time.Minute, Levels: []float64{0.5, 0.95}, Mean: rising, Quantiles: [][]float64{rising, rising},
+	}))
+	got := map[string]float64{}
+	for _, p := range b.forecasts(b.now)[0].Points {
+		got[p.Lead] = p.GPUs
+	}
+	if d := cmp.Diff(map[string]float64{"1m": 1, "15m": 3, "1h": 12, "24h": 288}, got); d != "" {
+		t.Errorf("points (-want +got):\n%s", d)
+	}
+}
+
 // The query in the README: what was forecast an hour ago of now.
 func TestForecastsOfAnHourAgoLieOverTheDemandThatCame(t *testing.T) {
 	b := openBooks(t, t.TempDir(), noon())

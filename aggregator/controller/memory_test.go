@@ -155,17 +155,41 @@ func TestMinutesThatComeLateCountAtTheNextLook(t *testing.T) {
 	t.Error("there was no look within an hour")
 }
 
+func TestAMinuteThatComesLateCountsAtOnceWhileItsStepIsNotFull(t *testing.T) {
+	arrived := false
+	r := remember(t, func(at time.Time) float64 {
+		switch {
+		case at.Before(noon):
+			return 2
+		case at.Equal(noon.Add(time.Minute)) && arrived:
+			return 60
+		case at.Equal(noon.Add(time.Minute)):
+			return math.NaN()
+		}
+		return 2
+	})
+	r.must(0)
+	before := r.must(3 * time.Minute).Mean[0]
+	arrived = true
+	if after := r.must(4 * time.Minute).Mean[0]; after < before+0.5 {
+		t.Errorf("%g are forecast, without the late minute %g", after, before)
+	}
+	if n := r.looks(); n != 1 {
+		t.Errorf("%d looks", n)
+	}
+}
+
 func TestAHistoryThatCannotBeReadIsTriedAgainTheNextMinute(t *testing.T) {
 	r := remember(t, workday(days(14)))
 	var unread historyError
-	for name, first := range map[string]time.Duration{"at first": 0, "between looks": 2 * time.Minute} {
+	for _, first := range []time.Duration{0, 2 * time.Minute, 4 * time.Minute} { // at first, and between looks
 		r.unread = errors.New("disk gone")
 		if _, err := r.at(first); !errors.As(err, &unread) {
-			t.Errorf("%s: error is %v", name, err)
+			t.Errorf("after %v: error is %v", first, err)
 		}
 		r.unread = nil
 		if f := r.must(first + time.Minute); f.History < 13*24*time.Hour || !f.LastKnown.Equal(f.Start) {
-			t.Errorf("%s: a minute later %v until %v", name, f.History, f.LastKnown)
+			t.Errorf("a minute after %v: %v until %v", first, f.History, f.LastKnown)
 		}
 	}
 }

@@ -66,7 +66,13 @@ func track(forest *trees.Forest, s Series, horizon int, levels []float64) (*Trac
 	for k := range t.was {
 		t.was[k] = h.levels[k][at.o]
 	}
-	t.last, t.lastMean = make([]float64, max(1, int(10*time.Minute/h.step))), at.last
+	t.last = make([]float64, max(1, int(10*time.Minute/h.step)))
+	for i := max(0, len(h.y)-len(t.last)); i < len(h.y); i++ {
+		if h.known[i] {
+			t.hear(h.y[i])
+		}
+	}
+	t.lastMean = at.last
 	t.paths = make([]float32, 0, (horizon+room+1)*b.parts)
 	for i := range horizon + room + 1 { // one more, which the last may reach into
 		h.paths(&at, h.gap+i, expected)
@@ -100,15 +106,20 @@ func (t *Tracker) Add(v float64) error {
 	if known {
 		t.silent = 0
 		t.made.History += t.made.Step
-		t.last[t.lastCount%len(t.last)] = v
-		t.lastCount++
-		n := min(t.lastCount, len(t.last))
-		t.lastMean = 0
-		for _, x := range t.last[:n] {
-			t.lastMean += x / float64(n)
-		}
+		t.hear(v)
 	}
 	return nil
+}
+
+// hear takes a known value into the last ten minutes.
+func (t *Tracker) hear(v float64) {
+	t.last[t.lastCount%len(t.last)] = v
+	t.lastCount++
+	n := min(t.lastCount, len(t.last))
+	t.lastMean = 0
+	for _, x := range t.last[:n] {
+		t.lastMean += x / float64(n)
+	}
 }
 
 // shape is what is expected of the step after the newest: the slow profile, the slow and the mid shape.

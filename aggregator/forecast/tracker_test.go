@@ -137,6 +137,15 @@ func TestTrackerForecastsBetweenTwoStepsWhatLiesBetween(t *testing.T) {
 	}
 }
 
+func TestTrackersLastLevelIsThatOfTheLastTenMinutes(t *testing.T) {
+	tracker := track10(t, series(5*time.Minute, 60, func(i int) float64 { return pick(i == 59 || i == -1, 4, 2) }), 1)
+	for _, c := range []struct{ add, want float64 }{{8, 6}, {nan, 6}, {2, 5}} {
+		if err := tracker.Add(c.add); err != nil || tracker.lastMean != c.want {
+			t.Errorf("after %g: %v, last level %g, want %g", c.add, err, tracker.lastMean, c.want)
+		}
+	}
+}
+
 func TestTrackerRefusesWhatIsNoDemand(t *testing.T) {
 	tracker := track10(t, series(10*time.Minute, 1000, daily(1)), 1)
 	for _, v := range []float64{-1, math.Inf(1), 2e12} {
