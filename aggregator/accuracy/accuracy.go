@@ -1,7 +1,7 @@
 // Package accuracy compares what was forecast of a workload's demand with what came.
 //
-//	forecast made at t, lead L ─► waits as that of minute t+L ─┐
-//	demand of minute t+L ──────────────────────────────────────┴─► sums of the hour ─► Score over a day, a week
+//	forecast made at t, lead L ─► waits as that of minute t+L ─────────┐
+//	mean demand of the five minutes up to t+L, the end of its step ────┴─► sums of the hour ─► Score over a day, a week
 //
 // A minute without a demand, or for which nothing was forecast, is left out; it does not count as zero. There is no clock and no
 // I/O, and a forecast or a demand costs the same however long the record goes back.
@@ -23,23 +23,25 @@ const (
 	kept = 7 * 24 * time.Hour
 	// late is how long after its minute a demand may come and still be compared: it takes up to two minutes.
 	late = 10 * time.Minute
+	// span is how many minutes a forecast speaks of: its step.
+	span = 5
 	// leastShare is the part of a score's time of which minutes must have been compared for it to be told.
 	leastShare = 0.25
 )
 
-// Point is what was forecast for one minute, in busy GPUs. NaN means that it was not.
+// Point is what was forecast of the mean demand over the five minutes that end with one, in busy GPUs. NaN means that nothing was.
 type Point struct{ Median, Upper float64 }
 
 // Score is how good forecasts were. What is divided by the demand is NaN where there was none.
 type Score struct {
-	// Minutes is how many were compared.
+	// Minutes is how many were compared: the mean demand of each and the four before it, as far as that is known.
 	Minutes int
 	// WAPE is Σ|demand − median| / Σ demand (weighted absolute percentage error).
 	WAPE float64
 	// Pinball is the mean over both levels q of 2·Σ max(q·(demand−f), (q−1)·(demand−f)) / Σ demand, where f is the forecast at q:
 	// the mean weighted quantile loss of the M5 and GIFT-Eval benchmarks.
 	Pinball float64
-	// Coverage is the share of minutes whose demand was at or under the upper level, which is as much when the forecast is right
+	// Coverage is the share of them in which demand was at or under the upper level, which is as much when the forecast is right
 	// about its doubt.
 	Coverage float64
 	// Bias is Σ(median − demand) / Σ demand: above 0 too much was forecast.
@@ -51,6 +53,14 @@ type Record struct {
 	leads []comparison
 	// newest is the minute of the last demand.
 	newest int64
+	// recent has at m modulo its length the newest such minute whose demand is known.
+	recent [span]demand
+}
+
+// demand is that of one minute.
+type demand struct {
+	minute int64
+	gpus   float64
 }
 
 // comparison is that of one lead.
@@ -111,8 +121,15 @@ func (r *Record) Demand(ended time.Time, gpus float64) {
 		return
 	}
 	r.newest = minute
+	r.recent[minute%span] = demand{minute, gpus}
+	sum, known := 0.0, 0
+	for _, d := range r.recent {
+		if d.minute > minute-span {
+			sum, known = sum+d.gpus, known+1
+		}
+	}
 	for i := range r.leads {
-		r.leads[i].compare(minute, gpus)
+		r.leads[i].compare(minute, sum/float64(known))
 	}
 }
 

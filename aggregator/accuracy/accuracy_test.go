@@ -39,18 +39,19 @@ func near(a, b float64) bool { return math.Abs(a-b) <= 1e-6*max(1, math.Abs(b)) 
 
 func TestScoresAreTheOnesByHand(t *testing.T) {
 	r := New(leads)
-	// Three of four minutes 2 GPUs are asked for, the fourth 4; forecast are 3, and 3.5 at the upper level.
+	// For fifteen minutes 2 GPUs are asked for, for five 4; forecast are 3, and 3.5 at the upper level.
 	now := walk(r, 2*1440+1, always(Point{3, 3.5}), func(i int) float64 {
-		if i%4 == 3 {
+		if i%20 >= 15 {
 			return 4
 		}
 		return 2
 	})
 	s := score(t, r, 1, day, now)
-	// Of four minutes: demand 10, |missed| 3+1, off 3-1, pinball at .5: 4×.5, at .95: 3×.05×1.5 + .95×.5.
-	loss := 4*0.5 + 3*0.05*1.5 + 0.95*0.5
-	if !near(s.WAPE, 4./10) || !near(s.Bias, 2./10) || !near(s.Coverage, 3./4) || !near(s.Pinball, loss/10) {
-		t.Errorf("score %+v, want WAPE .4, bias .2, coverage .75, pinball %v", s, loss/10)
+	// Means of five minutes in twenty: 11 times 2, 4 once, and on the way there and back 2.4, 2.8, 3.2 and 3.6 twice; together 50.
+	missed := 11*1 + 2*0.6 + 2*0.2 + 2*0.2 + 2*0.6 + 1
+	loss := 0.5*missed + 0.05*(11*1.5+2*1.1+2*0.7+2*0.3) + 0.95*(2*0.1+0.5)
+	if !near(s.WAPE, missed/50) || !near(s.Bias, 10./50) || !near(s.Coverage, 17./20) || !near(s.Pinball, loss/50) {
+		t.Errorf("score %+v, want WAPE %v, bias .2, coverage .85, pinball %v", s, missed/50, loss/50)
 	}
 	if s.Minutes != 23*60 { // the last hour has just begun
 		t.Errorf("%d minutes compared, want the last day's to the hour", s.Minutes)
@@ -59,17 +60,17 @@ func TestScoresAreTheOnesByHand(t *testing.T) {
 
 func TestEachLeadIsComparedWithItsOwnMinute(t *testing.T) {
 	r := New(leads)
-	// The forecast at each moment is the demand then: at lead L it is off by the rise in L.
+	// The forecast at each moment is the demand then: at lead L it is off by the rise in L, less two minutes to the middle of five.
 	const rise = 0.01 // GPUs a minute
 	level := func(i int) float64 { return rise * float64(i) }
 	now := walk(r, 5*1440, func(i int) Point { return Point{level(i), level(i)} }, level)
 	demand := 0.0
 	for i := 5*1440 - 1440; i < 5*1440; i++ {
-		demand += level(i) / 1440
+		demand += (level(i) - 2*rise) / 1440
 	}
 	for i, lead := range leads {
 		s := score(t, r, i, day, now)
-		if want := rise * lead.Minutes() / demand; math.Abs(s.WAPE-want) > 0.002*want || !near(s.Bias, -s.WAPE) || s.Coverage != 0 {
+		if want := rise * (lead.Minutes() - 2) / demand; math.Abs(s.WAPE-want) > 0.002*want || !near(s.Bias, -s.WAPE) || s.Coverage != 0 {
 			t.Errorf("lead %v: %+v, want WAPE %v and as much too little", lead, s, want)
 		}
 	}

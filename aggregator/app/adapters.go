@@ -56,6 +56,10 @@ func (h history) Demand(ctx context.Context, w controller.Workload, from, to tim
 	return h.store.Demand(ctx, storage.Workload(w), from, to, step)
 }
 
+func (h history) Pods(ctx context.Context, w controller.Workload, from, to time.Time, step time.Duration) ([]float64, error) {
+	return h.store.Pods(ctx, storage.Workload(w), from, to, step)
+}
+
 // targets is the directory of workloads as the controller's Targets.
 type targets struct{ directory *workload.Directory }
 

@@ -112,6 +112,25 @@ func TestEachForecastIsWrittenWithWhenItWasMade(t *testing.T) {
 	}
 }
 
+// The steps that end 15 minutes, an hour and a day after the forecast was made; a minute is in the first.
+func TestOfStepsOfFiveMinutesThoseOfTheLeadsAreKept(t *testing.T) {
+	b := openBooks(t, t.TempDir(), noon())
+	rising := make([]float64, 288) // the value of a step is which one it is
+	for i := range rising {
+		rising[i] = float64(i + 1)
+	}
+	b.observe(forecastOf(&forecast.Forecast{
+		Start: b.now, Step: 5 * time.Minute, Levels: []float64{0.5, 0.95}, Mean: rising, Quantiles: [][]float64{rising, rising},
+	}))
+	got := map[string]float64{}
+	for _, p := range b.forecasts(b.now)[0].Points {
+		got[p.Lead] = p.GPUs
+	}
+	if d := cmp.Diff(map[string]float64{"1m": 1, "15m": 3, "1h": 12, "24h": 288}, got); d != "" {
+		t.Errorf("points (-want +got):\n%s", d)
+	}
+}
+
 // The query in the README: what was forecast an hour ago of now.
 func TestForecastsOfAnHourAgoLieOverTheDemandThatCame(t *testing.T) {
 	b := openBooks(t, t.TempDir(), noon())
@@ -166,7 +185,7 @@ func TestAccuracyIsTheSameAfterARestart(t *testing.T) {
 	b := openBooks(t, t.TempDir(), noon())
 	for i := range 3*1440 + 30 {
 		if i%7 != 3 { // some demand is never known
-			b.demand(2 + float64(i%2))
+			b.demand(2 + float64(i/30%2))
 		}
 		if i%100 > 8 { // now and then nothing is forecast
 			b.observe(flat(b.now, 2, 2.5))
@@ -176,7 +195,7 @@ func TestAccuracyIsTheSameAfterARestart(t *testing.T) {
 	}
 	before := b.scores()
 	s := before["1h over 1d"]
-	if math.Abs(s.WAPE-0.2) > 0.01 || math.Abs(s.Coverage-0.5) > 0.01 || math.Abs(s.Bias+0.2) > 0.01 || s.Pinball < 0.1 || s.Pinball > 0.3 {
+	if math.Abs(s.WAPE-0.2) > 0.01 || math.Abs(s.Coverage-0.5) > 0.02 || math.Abs(s.Bias+0.2) > 0.01 || s.Pinball < 0.1 || s.Pinball > 0.3 {
 		t.Errorf("scores before: %+v", before)
 	}
 	if _, told := before["24h over 7d"]; told || len(before) != 5 {

@@ -79,6 +79,19 @@ func (h sharedHistory) Demand(ctx context.Context, w controller.Workload, from, 
 	if err != nil {
 		return nil, err
 	}
+	return fillHoles(own, func() ([]float64, error) { return h.client.Demand(ctx, engine.Workload(w), from, to, step) })
+}
+
+func (h sharedHistory) Pods(ctx context.Context, w controller.Workload, from, to time.Time, step time.Duration) ([]float64, error) {
+	own, err := h.store.Pods(ctx, storage.Workload(w), from, to, step)
+	if err != nil {
+		return nil, err
+	}
+	return fillHoles(own, func() ([]float64, error) { return h.client.Pods(ctx, engine.Workload(w), from, to, step) })
+}
+
+// fillHoles takes from the others what is not known here; they are asked only if there is such.
+func fillHoles(own []float64, ask func() ([]float64, error)) ([]float64, error) {
 	whole := true
 	for _, v := range own {
 		whole = whole && !math.IsNaN(v)
@@ -86,7 +99,7 @@ func (h sharedHistory) Demand(ctx context.Context, w controller.Workload, from, 
 	if whole {
 		return own, nil
 	}
-	others, err := h.client.Demand(ctx, engine.Workload(w), from, to, step)
+	others, err := ask()
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,15 @@ type window struct {
 	shared time.Time
 	// settling is since when the load has told of before, zero when it does not.
 	settling time.Time
+	calendar *calendar
+}
+
+// days is the policy's calendar, which is made when it changes.
+func (w *window) days(p v1alpha1.Prediction) *calendar {
+	if !w.calendar.of(p) {
+		w.calendar = newCalendar(p)
+	}
+	return w.calendar
 }
 
 // settleAtMost is how long decisions wait for that. Pods that come and go without end, or a node's slow clock, must not keep a
@@ -91,7 +100,8 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 	memory := e.window(policy)
 	pods, settling, fresh := e.observe(target, memory.since(target.Pods, now), now)
 	out.Data = fresh
-	out.Forecast = e.forecasts.predict(ctx, target.Workload, *policy.Spec.Prediction.Quantile, out.Lead, now)
+	perPod := gpusPerPod(target.Pods)
+	out.Forecast = e.forecasts.predict(ctx, asked{target.Workload, *policy.Spec.Prediction.Quantile, memory.days(policy.Spec.Prediction), perPod}, out.Lead, now)
 
 	decision := scaling.Decide(
 		scaling.Policy{
@@ -105,7 +115,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 			Current:    target.Replicas,
 			Pods:       pods,
 			Settling:   memory.bounded(settling, now),
-			GPUsPerPod: gpusPerPod(target.Pods),
+			GPUsPerPod: perPod,
 			Forecast: scaling.Demand{
 				PeakGPUs: out.Forecast.PeakGPUs, OK: out.Forecast.Acts, Why: out.Forecast.Note.Message, Lost: out.Forecast.Lost,
 			},

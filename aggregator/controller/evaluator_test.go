@@ -73,17 +73,17 @@ func TestOneForecastAMinute(t *testing.T) {
 	for second := range 120 {
 		e.Evaluate(t.Context(), policy(), w.target, noon.Add(time.Duration(second)*time.Second))
 	}
-	if w.reads != 3 { // the minute before noon, until it is settled, and the two after
-		t.Errorf("the history was read %d times in 120 syncs, want 3", w.reads)
+	if len(w.reads) != 3 { // the minute before noon, until it is settled, and the two after
+		t.Errorf("the history was read %v in 120 syncs, want 3 times", w.reads)
 	}
 	e.Evaluate(t.Context(), policy(func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) {
 		*p.Spec.Prediction.Quantile = 70
 	}), w.target, noon.Add(2*time.Minute))
-	if w.reads != 4 {
-		t.Errorf("another quantile took %d reads, want one more", w.reads-3)
+	if len(w.reads) != 4 {
+		t.Errorf("another quantile took %d reads, want one more", len(w.reads)-3)
 	}
-	e.forecasts.predict(t.Context(), Workload{Name: "other"}, 95, 0, noon.Add(time.Hour))
-	if n := len(e.forecasts.made); n != 1 {
+	e.forecasts.predict(t.Context(), asked{workload: Workload{Name: "other"}, percent: 95, days: &calendar{}}, 0, noon.Add(time.Hour))
+	if n := len(e.forecasts.known); n != 1 {
 		t.Errorf("%d forecasts are kept an hour later, want the new one alone", n)
 	}
 }

@@ -30,7 +30,9 @@ type world struct {
 	troubles map[string]string          // by node
 	demand   func(at time.Time) float64 // NaN = unknown
 	unread   error                      // the history cannot be read
-	reads    int                        // of the history
+	pods     func(at time.Time) float64 // that shared the demand; NaN = unknown
+	noPods   error                      // their number cannot be read
+	reads    []time.Duration            // of the history: how long each was
 	scaled   []string
 	shown    map[string]Evaluation
 	records  []string
@@ -40,6 +42,7 @@ func newWorld(replicas int32, busy float64) *world {
 	w := &world{
 		now:    noon,
 		demand: func(time.Time) float64 { return math.NaN() },
+		pods:   func(time.Time) float64 { return math.NaN() },
 		shown:  map[string]Evaluation{},
 		target: Target{Workload: Workload{"default", "Deployment", "bert"}, Version: "1"},
 	}
@@ -80,7 +83,10 @@ func (w *world) Load(namespace, pod, _ string, since, now time.Time) (Load, bool
 func (w *world) Trouble(node string, _ time.Time) string { return w.troubles[node] }
 
 func (w *world) Demand(_ context.Context, _ Workload, from, to time.Time, step time.Duration) ([]float64, error) {
-	w.reads++
+	w.reads = append(w.reads, to.Sub(from))
+	if !from.Before(to) {
+		return nil, fmt.Errorf("there is nothing between %v and %v", from, to)
+	}
 	if w.unread != nil {
 		return nil, w.unread
 	}
@@ -89,6 +95,14 @@ func (w *world) Demand(_ context.Context, _ Workload, from, to time.Time, step t
 		values = append(values, w.demand(at))
 	}
 	return values, nil
+}
+
+func (w *world) Pods(_ context.Context, _ Workload, from, to time.Time, step time.Duration) ([]float64, error) {
+	var values []float64
+	for at := from; at.Before(to); at = at.Add(step) {
+		values = append(values, w.pods(at))
+	}
+	return values, w.noPods
 }
 
 func (w *world) Observed(e Evaluation)            { w.shown[e.Namespace+"/"+e.Name] = e }

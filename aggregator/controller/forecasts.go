@@ -11,14 +11,8 @@ import (
 	"github.com/foretide/foretide/aggregator/forecast"
 )
 
-// What a forecast is made of and for.
+// When a forecast is made and used.
 const (
-	// step is the workload tier's own.
-	step = time.Minute
-	// horizonSteps is a day of minutes.
-	horizonSteps = 1440
-	// historyLength is how far back the demand is read: four weeks show what a weekday does.
-	historyLength = 28 * 24 * time.Hour
 	// actsAfter is how much known history the proactive half needs. Less than a day cannot tell the hour of the day from the
 	// trend of the moment.
 	actsAfter = 24 * time.Hour
@@ -42,45 +36,58 @@ func levels(own float64) []float64 {
 // forecasts makes one forecast a minute for each workload and quantile, however often it is asked.
 type forecasts struct {
 	history History
-	outside Outside // nil where there is none
+	outside Outside       // nil where there is none
+	turns   chan struct{} // has one element for each look under way
 
 	mu     sync.Mutex
 	minute time.Time // of the last clean-up
-	made   map[forecastKey]*made
+	known  map[forecastKey]*memory
 }
+
+// asked is what a policy wants forecast.
+type asked struct {
+	workload   Workload
+	percent    int32
+	days       *calendar
+	gpusPerPod float64 // 0 = unknown
+}
+
+func (a asked) key() forecastKey { return forecastKey{a.workload, a.percent, a.days.id} }
 
 type forecastKey struct {
 	workload Workload
 	percent  int32
+	calendar string // its id
 }
 
-// id is the key in one word.
+// id is the key in one word, for another forecaster: that knows of no calendar.
 func (k forecastKey) id() string {
 	return fmt.Sprintf("%s/%s/%s p%d", k.workload.Namespace, k.workload.Kind, k.workload.Name, k.percent)
 }
 
-type made struct {
-	mu       sync.Mutex
-	end      time.Time // of the history it was made from
-	forecast forecast.Forecast
-	err      error
-}
-
 func newForecasts(history History, outside Outside) *forecasts {
-	return &forecasts{history: history, outside: outside, made: make(map[forecastKey]*made)}
+	return &forecasts{history: history, outside: outside, turns: make(chan struct{}, looksAtOnce), known: make(map[forecastKey]*memory)}
 }
 
 // predict returns the forecast of a workload and its peak from now until lead and one step ahead.
-func (f *forecasts) predict(ctx context.Context, workload Workload, percent int32, lead time.Duration, now time.Time) Prediction {
-	level := float64(percent) / 100
-	key := forecastKey{workload, percent}
-	made, err := f.get(ctx, key, now.Add(-settle).Truncate(step))
+func (f *forecasts) predict(ctx context.Context, w asked, lead time.Duration, now time.Time) Prediction {
+	out := f.foretell(ctx, w, lead, now)
+	if w.days.wrong != "" {
+		out.Note.Message += "; " + w.days.wrong
+	}
+	return out
+}
+
+func (f *forecasts) foretell(ctx context.Context, w asked, lead time.Duration, now time.Time) Prediction {
+	level, key := float64(w.percent)/100, w.key()
+	made, err := f.get(ctx, w, now.Add(-settle).Truncate(step))
 	if err != nil {
 		return Prediction{Note: explain(err), Lost: !errors.Is(err, forecast.ErrShortHistory)}
 	}
 	made = f.preferred(key, made)
 	out := Prediction{Forecast: &made}
-	until := now.Add(lead + step)
+	// A step's value is its mean: what demand rises to at the end of one shows in the next.
+	until := now.Add(lead + made.Step)
 	out.PeakGPUs, out.HasPeak = made.Peak(level, now, until)
 	for _, l := range made.Levels {
 		if peak, ok := made.Peak(l, now, until); ok {
@@ -102,26 +109,41 @@ func (f *forecasts) predict(ctx context.Context, workload Workload, percent int3
 }
 
 // get returns the forecast made from the history that ends at end, making it when it is not there yet.
-func (f *forecasts) get(ctx context.Context, key forecastKey, end time.Time) (forecast.Forecast, error) {
+func (f *forecasts) get(ctx context.Context, a asked, end time.Time) (forecast.Forecast, error) {
+	key := a.key()
 	f.mu.Lock()
 	f.forget(end)
-	m, ok := f.made[key]
+	m, ok := f.known[key]
 	if !ok {
-		m = &made{}
-		f.made[key] = m
+		m = &memory{}
+		f.known[key] = m
 	}
 	f.mu.Unlock()
 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.end.Equal(end) {
-		m.forecast, m.err = f.make(ctx, key, end)
-		m.end = end
-		if ctx.Err() != nil { // The next caller has its own time to try.
+		t := task{f.history, a.workload, levels(float64(a.percent) / 100), a.days.Calendar, a.gpusPerPod, f.turns, f.outside != nil}
+		made, err := m.follow(ctx, t, end)
+		if errors.Is(err, errNoTurn) && (m.forecast.Mean != nil || m.err != nil) {
+			return m.forecast, m.err // what was known the minute before has to do
+		}
+		m.forecast, m.err, m.end = made, err, end
+		if ctx.Err() != nil || errors.Is(err, errNoTurn) { // the next caller tries
 			m.end = time.Time{}
+		}
+		if m.err == nil && f.outside != nil {
+			f.ask(key, m)
 		}
 	}
 	return m.forecast, m.err
+}
+
+// ask has the outside forecaster told of what it has not answered yet.
+func (f *forecasts) ask(key forecastKey, m *memory) {
+	if answer, ok := f.outside.Answer(key.id()); !ok || answer.Start.Before(m.full) {
+		f.outside.Ask(key.id(), m.series(), int(horizon/m.step), m.forecast.Levels)
+	}
 }
 
 // forget drops, once a minute, what was last asked for long ago. f.mu is held.
@@ -130,28 +152,15 @@ func (f *forecasts) forget(end time.Time) {
 		return
 	}
 	f.minute = end
-	for key, m := range f.made {
+	for key, m := range f.known {
 		if !m.mu.TryLock() { // Being made right now.
 			continue
 		}
 		if end.Sub(m.end) > keep {
-			delete(f.made, key)
+			delete(f.known, key)
 		}
 		m.mu.Unlock()
 	}
-}
-
-func (f *forecasts) make(ctx context.Context, key forecastKey, end time.Time) (forecast.Forecast, error) {
-	values, err := f.history.Demand(ctx, key.workload, end.Add(-historyLength), end, step)
-	if err != nil {
-		return forecast.Forecast{}, historyError{err}
-	}
-	series := forecast.Series{End: end, Step: step, Values: values}
-	own, err := forecast.Predict(series, horizonSteps, levels(float64(key.percent)/100))
-	if err == nil && f.outside != nil {
-		f.outside.Ask(key.id(), series, horizonSteps, own.Levels)
-	}
-	return own, err
 }
 
 // preferred is the outside forecaster's forecast where it has one, else our own. What is known of the history stays ours.
@@ -179,6 +188,8 @@ func explain(err error) Note {
 		return Note{"InsufficientHistory", err.Error()}
 	case errors.Is(err, forecast.ErrStaleHistory):
 		return Note{"StaleHistory", err.Error()}
+	case errors.Is(err, errNoTurn):
+		return Note{"ForecastPending", err.Error()}
 	case errors.As(err, &unread):
 		return Note{"HistoryUnavailable", err.Error()}
 	}

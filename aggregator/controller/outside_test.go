@@ -26,13 +26,13 @@ func (o *oracle) Answer(id string) (forecast.Forecast, bool) {
 	return f, ok
 }
 
-// nine says nine GPUs of each minute from a time on.
+// nine says nine GPUs of each step from a time on.
 func nine(from time.Time, steps int, levels []float64) forecast.Forecast {
 	path := make([]float64, steps)
 	for i := range path {
 		path[i] = 9
 	}
-	out := forecast.Forecast{Start: from, Step: step, Levels: levels, Mean: path, Method: "external"}
+	out := forecast.Forecast{Start: from, Step: wideStep, Levels: levels, Mean: path, Method: "external"}
 	for range levels {
 		out.Quantiles = append(out.Quantiles, path)
 	}
@@ -53,11 +53,11 @@ func TestAnotherForecasterIsAskedAheadAndPreferredWhileItAnswers(t *testing.T) {
 	if own.Forecast.Forecast.Method != forecast.MethodSeasonal || !own.Forecast.Acts {
 		t.Errorf("before it answers: %+v", own.Forecast.Note)
 	}
-	if len(o.asked) != 1 || o.asked[0] != bertP95 || !o.series.End.Equal(noon.Add(-time.Minute)) || len(o.series.Values) != 28*1440 || len(o.levels) != 5 {
+	if len(o.asked) != 1 || o.asked[0] != bertP95 || !o.series.End.Equal(noon.Add(-5*time.Minute)) || len(o.series.Values) != 28*288 || len(o.levels) != 5 {
 		t.Errorf("asked %v: %d values up to %v, levels %v", o.asked, len(o.series.Values), o.series.End, o.levels)
 	}
 
-	o.answers[bertP95] = nine(noon.Add(-2*time.Minute), horizonSteps, o.levels)
+	o.answers[bertP95] = nine(noon.Add(-2*time.Minute), 288, o.levels)
 	got := look(2 * time.Second)
 	f := got.Forecast
 	if f.PeakGPUs != 9 || !f.Acts || f.Forecast.Method != "external" || !strings.HasPrefix(f.Note.Message, "external from ") {
@@ -78,14 +78,28 @@ func TestAnotherForecasterIsAskedAheadAndPreferredWhileItAnswers(t *testing.T) {
 		t.Errorf("asked %d times within a minute", len(o.asked))
 	}
 	look(time.Minute)
-	if len(o.asked) != 2 {
-		t.Errorf("asked %d times in two minutes", len(o.asked))
+	if len(o.asked) != 2 || !o.series.End.Equal(noon) || len(o.series.Values) != 28*288 || math.Abs(o.series.Values[28*288-1]-1.2) > 1e-6 {
+		t.Errorf("asked %d times in two minutes, the last time with %d values up to %v", len(o.asked), len(o.series.Values), o.series.End)
+	}
+	look(2 * time.Minute)
+	if len(o.asked) != 3 {
+		t.Errorf("asked %d times in three minutes without an answer", len(o.asked))
+	}
+	o.answers[bertP95] = nine(noon, 288, o.levels)
+	look(3 * time.Minute)
+	look(5 * time.Minute)
+	if len(o.asked) != 3 {
+		t.Errorf("asked %d times when all that is new was answered", len(o.asked))
+	}
+	look(6 * time.Minute)
+	if len(o.asked) != 4 || !o.series.End.Equal(noon.Add(5*time.Minute)) {
+		t.Errorf("asked %d times, the last time up to %v; want once more after five minutes", len(o.asked), o.series.End)
 	}
 }
 
 func TestAnotherForecasterActsNoSoonerThanOurOwn(t *testing.T) {
 	w := newWorld(1, 0.20)
-	o := &oracle{answers: map[string]forecast.Forecast{bertP95: nine(noon, horizonSteps, levels(0.95))}}
+	o := &oracle{answers: map[string]forecast.Forecast{bertP95: nine(noon, 288, levels(0.95))}}
 	e := NewEvaluator(w, w, o)
 	if got := e.Evaluate(t.Context(), policy(), w.target, noon).Forecast; got.Forecast != nil || got.Note.Reason != "InsufficientHistory" {
 		t.Errorf("without history: %+v", got)
@@ -103,7 +117,7 @@ func TestAnotherForecasterActsNoSoonerThanOurOwn(t *testing.T) {
 func TestAnotherForecastThatDoesNotReachFarEnoughLowersNothing(t *testing.T) {
 	w := newWorld(4, 0.01)
 	w.demand = workday(days(2))
-	o := &oracle{answers: map[string]forecast.Forecast{bertP95: nine(noon, 2, levels(0.95))}}
+	o := &oracle{answers: map[string]forecast.Forecast{bertP95: nine(noon.Add(-5*time.Minute), 2, levels(0.95))}}
 	got := NewEvaluator(w, w, o).Evaluate(t.Context(), policy(), w.target, noon)
 	if got.Forecast.Acts || !got.Forecast.Lost || got.Forecast.Note.Reason != "OutsideHorizon" || math.IsNaN(got.Forecast.PeakGPUs) || got.Decision.Replicas != 4 {
 		t.Errorf("%+v, %+v", got.Forecast, got.Decision)

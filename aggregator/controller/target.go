@@ -61,9 +61,12 @@ type Loads interface {
 	Trouble(node string, now time.Time) string
 }
 
-// History knows what workloads did: their demand in busy GPUs on a grid from, from+step, …, to, NaN where it is unknown.
+// History knows what workloads did on a grid from, from+step, …, to; NaN where it is unknown.
 type History interface {
+	// Demand is in busy GPUs.
 	Demand(ctx context.Context, workload Workload, from, to time.Time, step time.Duration) ([]float64, error)
+	// Pods is how many pods shared it.
+	Pods(ctx context.Context, workload Workload, from, to time.Time, step time.Duration) ([]float64, error)
 }
 
 // Outside is a forecaster elsewhere, which is asked ahead of time: neither method waits.

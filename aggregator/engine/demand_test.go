@@ -39,6 +39,16 @@ func TestDemandIsTheMeanOfWhatWasRecordedInEachStep(t *testing.T) {
 	expectDemand(t, c, Workload{"default", "Deployment", "nobody"}, 0, 120, time.Minute, nan, nan)
 }
 
+func TestPodsAreReadAsDemandIs(t *testing.T) {
+	w := newWorld(t)
+	w.add(t, bertSeries, 60, 1, 120, 2)
+	w.add(t, `foretide_workload_pods{namespace="default",kind="Deployment",name="bert",aggregator="one"}`, 60, 3, 120, 4, 240, 5)
+	got, err := w.client(t).Pods(t.Context(), bert, at(0), at(240), time.Minute)
+	if d := cmp.Diff([]float64{3, 4, nan, 5}, got, cmpopts.EquateNaNs()); err != nil || d != "" {
+		t.Errorf("%v, pods (-want +got):\n%s", err, d)
+	}
+}
+
 func TestReplicasAreOneHistory(t *testing.T) {
 	w := newWorld(t)
 	w.add(t, bertSeries, 60, 1, 120, 2)

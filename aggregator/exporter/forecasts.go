@@ -19,7 +19,8 @@ type Forecast struct {
 	Scores  []Score
 }
 
-// Point is the demand forecast of one minute, in busy GPUs: of the one that ends Lead, such as "1h", after the forecast was made.
+// Point is the mean demand forecast of five minutes, in busy GPUs: of the step of the forecast that ends Lead, such as "1h", after it
+// was made, or for "1m" of the first.
 type Point struct {
 	Lead           string
 	Quantile, GPUs float64
@@ -46,7 +47,7 @@ func newForecastDescriptions() forecastDescriptions {
 	}
 	return forecastDescriptions{
 		demand: forecast("demand_gpus",
-			"Demand in the newest forecast, in busy GPUs, at a quantile: of the minute that ends the lead after the forecast was made.", "quantile", "lead"),
+			"Mean demand of five minutes in the newest forecast, in busy GPUs, at a quantile: of those that end the lead after it was made; for 1m of the first five.", "quantile", "lead"),
 		made:    forecast("made_timestamp_seconds", "When the newest forecast was made, which is up to when it knew the demand."),
 		history: forecast("history_seconds", "Known demand behind the newest forecast; gaps do not count."),
 		info:    forecast("info", "Always 1; the label says by which method the newest forecast was made, external for another's.", "method"),
@@ -55,7 +56,7 @@ func newForecastDescriptions() forecastDescriptions {
 		pinball: score("pinball_ratio",
 			"Error of the forecast's p50 and p95 so far ahead: twice their mean quantile loss, as a part of the demand that came."),
 		coverage: score("coverage_ratio",
-			"Share of minutes whose demand was at or under the p95 forecast so far ahead: 0.95 when the forecast is right about its doubt."),
+			"Share of the time in which the mean demand of five minutes was at or under the p95 forecast of it so far ahead: 0.95 when the forecast is right about its doubt."),
 		bias: score("bias_ratio", "What the median forecast so far ahead was above the demand that came, as a part of that demand; below 0 it was too low."),
 	}
 }

@@ -27,10 +27,10 @@ import (
 const DefaultTimeout = 5 * time.Second
 
 const (
-	// atOnce is how many tasks are under way at a time, and waiting how many more are kept: each has four weeks of minutes, 320 KB.
+	// atOnce is how many tasks are under way at a time, and waiting how many more are kept: each has four weeks of five minutes, 64 KB.
 	atOnce, waiting = 4, 64
-	// fresh is how long after the end of its history an answer counts. Every workload is asked about once a minute.
-	fresh = 5 * time.Minute
+	// fresh is how long after the end of its history an answer counts. Every workload is asked about once in five minutes.
+	fresh = 10 * time.Minute
 	// pauseAfter failures in a row nothing is asked for a while, from firstPause up to lastPause.
 	pauseAfter            = 5
 	firstPause, lastPause = 30 * time.Second, 10 * time.Minute

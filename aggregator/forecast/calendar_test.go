@@ -120,7 +120,7 @@ func TestTrackerWithACalendarForecastsWhatPredictDoes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := tracker.Forecast()
+			got := tracker.Forecast(0, math.NaN())
 			if len(got.Mean) != 160 || !got.Start.Equal(want.Start) || !got.LastKnown.Equal(want.LastKnown) || !got.LastKnown.Equal(got.Start) {
 				t.Fatalf("%s: %d steps from %s, known until %s", name, len(got.Mean), got.Start, got.LastKnown)
 			}

@@ -87,6 +87,17 @@ func (f *follower) add(v float64, known bool, slow, slowShape, midShape float64)
 	}
 }
 
+// within is the follower for one value that lasted only part of a step: it ages and weighs as much less. What is divided here is what
+// a whole value weighs more than that part; levels and ratio do not change with it.
+func (f follower) within(part float64) follower {
+	for k := range f.keep {
+		f.keep[k] = math.Pow(f.keep[k], part)
+		f.sums[k], f.weights[k] = f.sums[k]/part, f.weights[k]/part
+	}
+	f.was, f.expected = f.was/part, f.expected/part
+	return f
+}
+
 // level returns a level, or the fallback when nothing is known.
 func (f *follower) level(k int, fallback float64) float64 {
 	if f.weights[k] > 1e-9 {

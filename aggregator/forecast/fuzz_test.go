@@ -2,6 +2,7 @@ package forecast
 
 import (
 	"errors"
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -92,7 +93,7 @@ func FuzzTracker(f *testing.F) {
 			return
 		}
 		for i := 0; ; i++ {
-			sound(t, tracker.Forecast(), s.End.Add(time.Duration(i)*s.Step), horizon)
+			sound(t, tracker.Forecast(0, math.NaN()), s.End.Add(time.Duration(i)*s.Step), horizon)
 			if tracker.Due() {
 				return
 			}

@@ -72,13 +72,21 @@ func track(forest *trees.Forest, s Series, horizon int, levels []float64) (*Trac
 	for k := range t.was {
 		t.was[k] = h.levels[k][at.o]
 	}
-	t.last, t.lastMean = make([]float64, max(1, int(10*time.Minute/h.step))), at.last
-	for i := range h.almanac.steps(0, horizon+room) {
+	t.last = make([]float64, max(1, int(10*time.Minute/h.step)))
+	for i := max(0, len(h.y)-len(t.last)); i < len(h.y); i++ {
+		if h.known[i] {
+			t.hear(h.y[i])
+		}
+	}
+	t.lastMean = at.last
+	steps := h.almanac.steps(0, horizon+room) + 1 // one more, which the last may reach into
+	t.paths = make([]float32, 0, steps*b.parts)
+	for i := range steps {
 		h.paths(&at, h.gap+i, expected)
 		for _, v := range expected {
 			t.paths = append(t.paths, float32(v))
 		}
-		if i < room && h.seasonal {
+		if i <= room && h.seasonal {
 			slow, mid := h.ring(h.slow, at.o, h.gap+i), h.ring(h.mid, at.o, h.gap+i)
 			t.shapes = append(t.shapes, [3]float64{slow, slow - at.slowMean, mid - at.midMean})
 		}
@@ -98,53 +106,75 @@ func (t *Tracker) Add(v float64) error {
 	case v < 0 || v > maxValue:
 		return fmt.Errorf("%w: value is %g; it must be from 0 to %g, or NaN where it is missing", ErrInvalid, v, maxValue)
 	}
-	var shape [3]float64
-	if t.shapes != nil {
-		shape = t.shapes[t.added]
-	}
 	t.missing++
 	if !math.IsNaN(v) {
 		t.missing = 0
 	}
 	v = t.almanac.usual(t.added, v)
-	known := !math.IsNaN(v)
+	known, shape := !math.IsNaN(v), t.shape()
 	t.follower.add(v, known, shape[0], shape[1], shape[2])
 	t.added++
 	t.silent++
 	if known {
 		t.silent = 0
 		t.made.History += t.made.Step
-		t.last[t.lastCount%len(t.last)] = v
-		t.lastCount++
-		n := min(t.lastCount, len(t.last))
-		t.lastMean = 0
-		for _, x := range t.last[:n] {
-			t.lastMean += x / float64(n)
-		}
+		t.hear(v)
 	}
 	return nil
 }
 
-// Forecast forecasts from the end of the newest step on.
-func (t *Tracker) Forecast() Forecast {
-	f := t.made
+// hear takes a known value into the last ten minutes.
+func (t *Tracker) hear(v float64) {
+	t.last[t.lastCount%len(t.last)] = v
+	t.lastCount++
+	n := min(t.lastCount, len(t.last))
+	t.lastMean = 0
+	for _, x := range t.last[:n] {
+		t.lastMean += x / float64(n)
+	}
+}
+
+// shape is what is expected of the step after the newest: the slow profile, the slow and the mid shape.
+func (t *Tracker) shape() [3]float64 {
+	if t.shapes == nil {
+		return [3]float64{}
+	}
+	return t.shapes[t.added]
+}
+
+// Forecast forecasts from a moment on that lies less than a step after the end of the newest one. The mean demand since then moves
+// the levels as far as that part of a step can; NaN is not known.
+func (t *Tracker) Forecast(since time.Duration, demand float64) Forecast {
+	f, follower, last, silent := t.made, t.follower, t.lastMean, t.silent
 	f.Start = f.Start.Add(time.Duration(t.added) * f.Step)
 	f.LastKnown = f.Start.Add(-time.Duration(t.missing) * f.Step)
+	f.Start = f.Start.Add(since)
+	part := float64(since) / float64(f.Step)
+	if since > 0 && !math.IsNaN(demand) {
+		f.LastKnown, f.History = f.Start, f.History+since
+		if demand = t.almanac.usual(t.added, demand); !math.IsNaN(demand) {
+			shape := t.shape()
+			follower = follower.within(part)
+			follower.add(demand, true, shape[0], shape[1], shape[2])
+			last += (demand - last) * part / float64(len(t.last))
+			silent = 0
+		}
+	}
 	f.Mean = make([]float64, t.almanac.steps(t.added, t.horizon))
 	bands := blank(len(t.levels), len(f.Mean))
 	var moved [componentCount]float64
 	for k := range t.was {
-		moved[slow15m+k] = t.follower.level(k, t.was[k]) - t.was[k]
+		moved[slow15m+k] = follower.level(k, t.was[k]) - t.was[k]
 	}
-	scaled := t.follower.ratio() / t.wasRatio
+	scaled := follower.ratio() / t.wasRatio
 	weights := make([]float64, t.parts)
 	for i := range f.Mean {
-		lead, step := t.silent+i, t.added+i
+		lead, step := silent+i, t.added+i
 		t.buckets.mix(lead, weights)
-		path := t.paths[step*t.parts : (step+1)*t.parts]
-		mean := weights[lastLevel] * t.lastMean
+		path, next := t.paths[step*t.parts:(step+1)*t.parts], t.paths[(step+1)*t.parts:(step+2)*t.parts]
+		mean := weights[lastLevel] * last
 		for c := lastLevel + 1; c < t.parts; c++ {
-			v := float64(path[c])
+			v := float64(path[c]) + part*float64(next[c]-path[c])
 			switch {
 			case t.shapes == nil:
 				v += moved[slow15m+c-1]

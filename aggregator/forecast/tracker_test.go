@@ -23,7 +23,7 @@ func TestTrackerWithNothingNewForecastsWhatPredictDoes(t *testing.T) {
 		"level":      series(10*time.Minute, 60, daily(1)),
 		"with a gap": series(10*time.Minute, 10*144, func(i int) float64 { return pick(i > -20, nan, 1+float64((i+1440)%7)) }),
 	} {
-		want, got := predict(t, s, 160), track10(t, s, 160).Forecast()
+		want, got := predict(t, s, 160), track10(t, s, 160).Forecast(0, nan)
 		sane(t, got, 160)
 		if got.LastKnown != want.LastKnown || got.History != want.History || got.Method != want.Method {
 			t.Errorf("%s: %s from %s until %s, want %s from %s until %s", name, got.Method, got.History, got.LastKnown, want.Method, want.History, want.LastKnown)
@@ -52,7 +52,7 @@ func TestTrackerFollowsWhatIsNew(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want, got := predict(t, whole, 144), tracker.Forecast()
+	want, got := predict(t, whole, 144), tracker.Forecast(0, nan)
 	sane(t, got, 144)
 	for i := range 6 {
 		if off := math.Abs(got.Mean[i] - want.Mean[i]); off > 0.1*want.Mean[i] {
@@ -69,19 +69,79 @@ func TestTrackerFollowsWhatIsNew(t *testing.T) {
 
 func TestTrackerDoubtsMoreWhileNothingIsKnown(t *testing.T) {
 	tracker := track10(t, series(10*time.Minute, 10*144, daily(1)), 144)
-	fresh := tracker.Forecast()
+	fresh := tracker.Forecast(0, nan)
 	for range 3 {
 		if err := tracker.Add(nan); err != nil {
 			t.Fatal(err)
 		}
 	}
-	silent := tracker.Forecast()
+	silent := tracker.Forecast(0, nan)
 	if silent.History != fresh.History || !silent.LastKnown.Equal(fresh.LastKnown) || !silent.Start.Equal(fresh.Start.Add(30*time.Minute)) {
 		t.Errorf("history %s until %s, forecast from %s", silent.History, silent.LastKnown, silent.Start)
 	}
 	for i := range 10 {
 		if !near(silent.Mean[i], fresh.Mean[i+3], 0.5) {
 			t.Errorf("step %d is %g; it was %g", i, silent.Mean[i], fresh.Mean[i+3])
+		}
+	}
+}
+
+func TestTrackerFollowsPartsOfAStepUntilItIsOver(t *testing.T) {
+	for name, n := range map[string]int{"seasonal": 10 * 144, "level": 60} {
+		before := track10(t, series(10*time.Minute, n, daily(1)), 144)
+		for range 5 {
+			if err := before.Add(2); err != nil {
+				t.Fatal(err)
+			}
+		}
+		whole := track10(t, series(10*time.Minute, n, daily(1)), 144)
+		for range 5 {
+			_ = whole.Add(2)
+		}
+		_ = whole.Add(9)
+		want, was := whole.Forecast(0, nan), before.Forecast(0, nan)
+		for _, minutes := range []time.Duration{1, 5, 9} {
+			got := before.Forecast(minutes*time.Minute, 9)
+			if now := was.Start.Add(minutes * time.Minute); !got.Start.Equal(now) || !got.LastKnown.Equal(now) || got.History != was.History+minutes*time.Minute {
+				t.Errorf("%s after %d minutes: from %s, known until %s, %s of history", name, minutes, got.Start, got.LastKnown, got.History)
+			}
+			if !(got.Mean[0] > was.Mean[0] && got.Mean[0] < want.Mean[0]) {
+				t.Errorf("%s after %d minutes at 9: %g is next, want more than %g and less than %g", name, minutes, got.Mean[0], was.Mean[0], want.Mean[0])
+			}
+			was.Mean[0], got.Start = got.Mean[0], end
+			sane(t, got, 144)
+		}
+		for i, v := range before.Forecast(10*time.Minute-time.Second, 9).Mean {
+			if !near(v, want.Mean[i], 0.02*want.Mean[i]) {
+				t.Fatalf("%s when it is nearly over: step %d is %g, want %g", name, i, v, want.Mean[i])
+			}
+		}
+		if silent := before.Forecast(5*time.Minute, nan); !silent.LastKnown.Equal(end.Add(50*time.Minute)) || silent.History != was.History {
+			t.Errorf("%s when nothing is known of it: known until %s", name, silent.LastKnown)
+		}
+	}
+}
+
+func TestTrackerForecastsBetweenTwoStepsWhatLiesBetween(t *testing.T) {
+	tracker := track10(t, series(10*time.Minute, 10*144, daily(1)), 144)
+	for range 6 { // all that it takes
+		if err := tracker.Add(nan); err != nil {
+			t.Fatal(err)
+		}
+	}
+	full, half := tracker.Forecast(0, nan), tracker.Forecast(5*time.Minute, nan)
+	for i := range 143 {
+		if want := (full.Mean[i] + full.Mean[i+1]) / 2; !near(half.Mean[i], want, 0.15) {
+			t.Errorf("step %d is %g, want %g", i, half.Mean[i], want)
+		}
+	}
+}
+
+func TestTrackersLastLevelIsThatOfTheLastTenMinutes(t *testing.T) {
+	tracker := track10(t, series(5*time.Minute, 60, func(i int) float64 { return pick(i == 59 || i == -1, 4, 2) }), 1)
+	for _, c := range []struct{ add, want float64 }{{8, 6}, {nan, 6}, {2, 5}} {
+		if err := tracker.Add(c.add); err != nil || tracker.lastMean != c.want {
+			t.Errorf("after %g: %v, last level %g, want %g", c.add, err, tracker.lastMean, c.want)
 		}
 	}
 }
@@ -135,7 +195,7 @@ func BenchmarkTrackerUpdate(b *testing.B) {
 				if err := t.Add(3); err != nil {
 					b.Fatal(err)
 				}
-				t.Forecast()
+				t.Forecast(0, nan)
 			}
 		})
 	}

@@ -27,7 +27,7 @@ func newCatalogue() catalogue {
 		{MetricFamily: "foretide_workload_demand_gpus", Type: model.MetricTypeGauge, Unit: "gpus",
 			Help: "Demand of a workload's pods in busy GPUs, a sample a minute."},
 		{MetricFamily: "foretide_forecast_demand_gpus", Type: model.MetricTypeGauge, Unit: "gpus",
-			Help: "Demand forecast at a quantile, a sample a minute, stamped with when it was made: of the minute that ends the lead after it."},
+			Help: "Demand forecast at a quantile, a sample a minute, stamped with when it was made: of the five minutes that end the lead after it (1m: of the first five)."},
 		{MetricFamily: "foretide_workload_pods", Type: model.MetricTypeGauge, Unit: "pods",
 			Help: "Ready pods that shared the workload's demand."},
 	}

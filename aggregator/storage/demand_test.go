@@ -15,6 +15,22 @@ import (
 
 var bert = Workload{"default", "Deployment", "bert-intent-detection"}
 
+func TestPodsAreReadAsDemandIs(t *testing.T) {
+	s := open(t, t.TempDir(), start.Add(time.Hour))
+	for minute, pods := range map[int]float64{1: 2, 2: 0, 4: 3} {
+		if err := s.AppendDemand(t.Context(), bert, start.Add(time.Duration(minute)*time.Minute), 9, pods); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := s.Pods(t.Context(), bert, start, start.Add(4*time.Minute), time.Minute)
+	if diff := cmp.Diff([]float64{2, 0, math.NaN(), 3}, got, cmpopts.EquateNaNs()); err != nil || diff != "" {
+		t.Errorf("%v, pods (-want +got):\n%s", err, diff)
+	}
+	if _, err := s.Pods(t.Context(), Workload{}, start, start.Add(time.Minute), time.Minute); err == nil {
+		t.Error("a workload without a name is taken")
+	}
+}
+
 func TestDemandIsReadOnAGridWhereUnknownIsNotZero(t *testing.T) {
 	s := open(t, t.TempDir(), start.Add(time.Hour))
 	for minute, busy := range map[int]float64{1: 0.5, 2: 0, 4: 2, 6: 3} {

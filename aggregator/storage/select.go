@@ -25,6 +25,14 @@ func (s *Store) Demand(ctx context.Context, workload Workload, from, to time.Tim
 	return s.grid(ctx, workload.matchers(demandSeries), from, to, step)
 }
 
+// Pods returns how many pods shared the demand of a workload, in the same way.
+func (s *Store) Pods(ctx context.Context, workload Workload, from, to time.Time, step time.Duration) ([]float64, error) {
+	if err := workload.check(); err != nil {
+		return nil, err
+	}
+	return s.grid(ctx, workload.matchers(podsSeries), from, to, step)
+}
+
 // grid is [Store.Demand] of any series of the workload tier.
 func (s *Store) grid(ctx context.Context, matchers []*labels.Matcher, from, to time.Time, step time.Duration) ([]float64, error) {
 	if step < time.Second || step%time.Millisecond != 0 {

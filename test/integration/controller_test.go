@@ -59,6 +59,10 @@ func (s *telemetry) Demand(_ context.Context, _ controller.Workload, from, to ti
 	return values, nil
 }
 
+func (s *telemetry) Pods(ctx context.Context, w controller.Workload, from, to time.Time, step time.Duration) ([]float64, error) {
+	return s.Demand(ctx, w, from, to, step) // as little is known of them
+}
+
 // targets hands the directory's targets to the controller.
 type targets struct{ *workload.Directory }
 

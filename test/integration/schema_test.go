@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -80,6 +81,36 @@ func TestDefaultsAreFilledIn(t *testing.T) {
 	}
 }
 
+// day is a list of one special day.
+func day(date, like string) []any { return []any{map[string]any{"date": date, "like": like}} }
+
+func manyDays(n int) (all []any) {
+	for i := range n {
+		all = append(all, day(time.Date(2026, 1, 1+i, 0, 0, 0, 0, time.UTC).Format(time.DateOnly), "Sunday")...)
+	}
+	return all
+}
+
+func TestDaysAndTimeZonesAreTaken(t *testing.T) {
+	policy := manifest("calendar")
+	set("America/Argentina/Buenos_Aires", "spec", "prediction", "timeZone")(policy)
+	set(manyDays(100), "spec", "prediction", "days")(policy)
+	if err := apiServer.client.Create(t.Context(), policy); err != nil {
+		t.Fatal(err)
+	}
+	var got v1alpha1.AdvancedHorizontalPodAutoscaler
+	if err := apiServer.client.Get(t.Context(), client.ObjectKeyFromObject(policy), &got); err != nil {
+		t.Fatal(err)
+	}
+	p := got.Spec.Prediction
+	if p.TimeZone != "America/Argentina/Buenos_Aires" || len(p.Days) != 100 || p.Days[99] != (v1alpha1.SpecialDay{Date: "2026-04-10", Like: "Sunday"}) {
+		t.Errorf("in %s, %d days", p.TimeZone, len(p.Days))
+	}
+	if err := got.Spec.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWrongPoliciesAreRefusedByFieldValueAndRange(t *testing.T) {
 	target := []any{"spec", "metrics", 0, "resource", "target"}
 	for name, c := range map[string]struct {
@@ -100,6 +131,12 @@ func TestWrongPoliciesAreRefusedByFieldValueAndRange(t *testing.T) {
 		"quantile 100":     {set(int64(100), "spec", "prediction", "quantile"), []string{"spec.prediction.quantile", "100", "less than or equal to 99"}},
 		"quantile 0.95":    {set(0.95, "spec", "prediction", "quantile"), []string{"spec.prediction.quantile", "integer"}},
 		"lead":             {set(int64(-1), "spec", "prediction", "scaleUpForward"), []string{"spec.prediction.scaleUpForward", "-1", "greater than or equal to 0"}},
+		"time zone":        {set("Europe Berlin", "spec", "prediction", "timeZone"), []string{"spec.prediction.timeZone", `"Europe Berlin"`, "should match"}},
+		"no date":          {set(day("25.12.2026", "Sunday"), "spec", "prediction", "days"), []string{"spec.prediction.days[0].date", `"25.12.2026"`}},
+		"no such day":      {set(day("2026-02-30", "Sunday"), "spec", "prediction", "days"), []string{"spec.prediction.days[0].date", `"2026-02-30"`}},
+		"no weekday":       {set(day("2026-12-25", "holiday"), "spec", "prediction", "days"), []string{"spec.prediction.days[0].like", `"holiday"`, `"Sunday"`}},
+		"a day twice":      {set(append(day("2026-12-25", "Sunday"), day("2026-12-25", "Monday")...), "spec", "prediction", "days"), []string{"spec.prediction.days[1]", "Duplicate value", "2026-12-25"}},
+		"too many days":    {set(manyDays(101), "spec", "prediction", "days"), []string{"spec.prediction.days", "101", "at most 100 items"}},
 		"nameless target":  {set("", "spec", "scaleTargetRef", "name"), []string{"spec.scaleTargetRef.name", "at least 1 chars"}},
 		"no target":        {set(nil, "spec", "scaleTargetRef"), []string{"spec.scaleTargetRef", "Required value"}},
 		"no spec whatever": {set(nil, "spec"), []string{"spec", "Required value"}},
@@ -219,7 +256,7 @@ func TestEveryFieldSaysWhatItMeans(t *testing.T) {
 	if err != nil {
 		t.Fatal(out, err)
 	}
-	for _, want := range []string{"quantile", "scaleUpForward", "default 95", "0 to 3600, default 180"} {
+	for _, want := range []string{"quantile", "scaleUpForward", "default 95", "0 to 3600, default 180", "timeZone", "default `UTC`", "days"} {
 		if !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
 			t.Errorf("%q is not in:\n%s", want, out)
 		}

@@ -47,28 +47,6 @@ func once(c forecastbench.Case) error {
 	return err
 }
 
-// anHour forecasts a case anew for each minute of the history's last hour, a day of minutes each time: looks at four weeks of
-// minutes once, and then adds the minutes.
-func anHour(c forecastbench.Case) error {
-	minutes := byMinute(series(c))
-	past, hour := minutes, int(time.Hour/time.Minute)
-	last := minutes.Values[len(minutes.Values)-hour:]
-	past.Values, past.End = minutes.Values[:len(minutes.Values)-hour], minutes.End.Add(-time.Hour)
-	t, err := forecast.Track(past, int(24*time.Hour/time.Minute), c.Quantiles)
-	if err != nil {
-		return err
-	}
-	for _, v := range last {
-		if err := t.Add(v); err != nil {
-			return err
-		}
-		if f := t.Forecast(); len(f.Mean) != 1440 {
-			return fmt.Errorf("a forecast has %d minutes, want a day", len(f.Mean))
-		}
-	}
-	return nil
-}
-
 func series(c forecastbench.Case) forecast.Series {
 	return forecast.Series{End: time.Unix(c.Origin, 0).UTC(), Step: c.Step(), Values: c.History}
 }

@@ -6,6 +6,7 @@ const (
 	DefaultStabilizationWindowSeconds int32 = 300
 	DefaultQuantile                   int32 = 95
 	DefaultScaleUpForward             int32 = 180
+	DefaultTimeZone                         = "UTC"
 )
 
 // Default fills the fields that were left out with the defaults of the schema.
@@ -17,6 +18,9 @@ func (s *AdvancedHorizontalPodAutoscalerSpec) Default() {
 	fill(&s.StabilizationWindowSeconds, DefaultStabilizationWindowSeconds)
 	fill(&s.Prediction.Quantile, DefaultQuantile)
 	fill(&s.Prediction.ScaleUpForward, DefaultScaleUpForward)
+	if s.Prediction.TimeZone == "" {
+		s.Prediction.TimeZone = DefaultTimeZone
+	}
 }
 
 func fill(field **int32, value int32) {

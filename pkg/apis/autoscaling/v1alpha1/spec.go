@@ -200,10 +200,45 @@ type Prediction struct {
 	Quantile *int32 `json:"quantile,omitempty"`
 
 	// How far ahead, in seconds, pods are asked for: 0 to 3600, default 180. Set it to what a new pod takes from created to
-	// ready. The decision uses the largest demand forecast from now until so many seconds, and one minute, ahead.
+	// ready. The decision uses the largest demand forecast from now until so many seconds, and one step of the forecast (five
+	// minutes), ahead.
 	// +kubebuilder:default=180
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=3600
 	// +optional
 	ScaleUpForward *int32 `json:"scaleUpForward,omitempty"`
+
+	// Whose clock the people live by who make the demand: a name of the IANA time zone database, such as `Europe/Berlin`,
+	// default `UTC`. The forecast's days begin at its midnight, and where its clocks change, habits move with them. A name
+	// that is not known is told in the condition ForecastReady and taken for UTC.
+	// +kubebuilder:default=UTC
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}$`
+	// +optional
+	TimeZone string `json:"timeZone,omitempty"`
+
+	// Days on which demand is like that of another weekday than their own, such as holidays: at most 100, past and coming ones.
+	// +kubebuilder:validation:MaxItems=100
+	// +listType=map
+	// +listMapKey=date
+	// +optional
+	Days []SpecialDay `json:"days,omitempty"`
+}
+
+// Weekday is a day of the week by its English name.
+//
+// +kubebuilder:validation:Enum=Sunday;Monday;Tuesday;Wednesday;Thursday;Friday;Saturday
+type Weekday string
+
+// SpecialDay is a day on which demand is like that of another weekday than its own.
+type SpecialDay struct {
+	// The day in the policy's time zone, such as `2026-12-25`.
+	// +kubebuilder:validation:Format=date
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`
+	// +required
+	Date string `json:"date"`
+
+	// The weekday whose demand it has, such as `Sunday`.
+	// +required
+	Like Weekday `json:"like"`
 }

@@ -6,7 +6,8 @@ import (
 )
 
 // Validate says what is wrong with a policy that did not pass an API server, such as one from a file: each wrong field by its
-// path, its value and what is allowed. The rules are those of the CRD's schema. Call Default first.
+// path, its value and what is allowed. The rules are those of the CRD's schema, and the time zone
+// must be known. Call Default first.
 func (s *AdvancedHorizontalPodAutoscalerSpec) Validate() error {
 	var errs []error
 	wrong := func(field string, value any, allowed string, args ...any) {
@@ -54,5 +55,21 @@ func (s *AdvancedHorizontalPodAutoscalerSpec) Validate() error {
 	between("stabilizationWindowSeconds", s.StabilizationWindowSeconds, 0, 3600)
 	between("prediction.quantile", s.Prediction.Quantile, 1, 99)
 	between("prediction.scaleUpForward", s.Prediction.ScaleUpForward, 0, 3600)
+	if _, err := s.Prediction.Location(); err != nil {
+		errs = append(errs, err)
+	}
+	if n := len(s.Prediction.Days); n > 100 {
+		wrong("prediction.days", n, "a list of at most 100 days")
+	}
+	dates := map[string]bool{}
+	for i, day := range s.Prediction.Days {
+		if _, _, err := s.Prediction.Day(i); err != nil {
+			errs = append(errs, err)
+		}
+		if dates[day.Date] {
+			wrong(fmt.Sprintf("prediction.days[%d].date", i), day.Date, "another day than those before it")
+		}
+		dates[day.Date] = true
+	}
 	return errors.Join(errs...)
 }

@@ -24,7 +24,7 @@ func TestDefaultsAreValid(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s.ScaleStrategy != StrategyObserver || *s.MinReplicas != 1 || *s.StabilizationWindowSeconds != 300 ||
-		*s.Prediction.Quantile != 95 || *s.Prediction.ScaleUpForward != 180 {
+		*s.Prediction.Quantile != 95 || *s.Prediction.ScaleUpForward != 180 || s.Prediction.TimeZone != "UTC" {
 		t.Errorf("defaults: %+v", s)
 	}
 }
@@ -45,6 +45,21 @@ func TestWrongFieldIsNamedWithItsValueAndWhatIsAllowed(t *testing.T) {
 		"window":        {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.StabilizationWindowSeconds = n(3601) }, `spec.stabilizationWindowSeconds is 3601: it must be 0 to 3600`},
 		"quantile":      {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Prediction.Quantile = n(100) }, `spec.prediction.quantile is 100: it must be 1 to 99`},
 		"lead":          {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Prediction.ScaleUpForward = n(-1) }, `spec.prediction.scaleUpForward is -1: it must be 0 to 3600`},
+		"zone": {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Prediction.TimeZone = "Mars/Olympus" },
+			`spec.prediction.timeZone is "Mars/Olympus": it must be a name of the IANA time zone database, such as Europe/Berlin`},
+		"zone here": {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Prediction.TimeZone = "Local" }, `spec.prediction.timeZone is "Local": it must be a name`},
+		"no such day": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.Prediction.Days = []SpecialDay{{"2026-02-30", "Sunday"}}
+		},
+			`spec.prediction.days[0].date is "2026-02-30": it must be a day, such as 2026-12-25`},
+		"no weekday": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.Prediction.Days = []SpecialDay{{"2026-12-25", "holiday"}}
+		},
+			`spec.prediction.days[0].like is "holiday": it must be one of Sunday, Monday, Tuesday, Wednesday, Thursday, Friday, Saturday`},
+		"a day twice": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.Prediction.Days = []SpecialDay{{"2026-12-25", "Sunday"}, {"2026-12-25", "Monday"}}
+		}, `spec.prediction.days[1].date is "2026-12-25": it must be another day than those before it`},
+		"too many days": {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Prediction.Days = make([]SpecialDay, 101) }, `spec.prediction.days is 101: it must be a list of at most 100 days`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := valid()
@@ -54,5 +69,21 @@ func TestWrongFieldIsNamedWithItsValueAndWhatIsAllowed(t *testing.T) {
 				t.Errorf("got  %v\nwant %s", err, c.want)
 			}
 		})
+	}
+}
+
+func TestDaysAreReadAsTheyAreWritten(t *testing.T) {
+	p := Prediction{TimeZone: "Europe/Berlin", Days: []SpecialDay{{"2026-12-25", "Sunday"}, {"2028-02-29", "Saturday"}}}
+	if location, err := p.Location(); err != nil || location.String() != "Europe/Berlin" {
+		t.Errorf("time zone %v, %v", location, err)
+	}
+	for i, want := range []string{"2026-12-25 like Sunday", "2028-02-29 like Saturday"} {
+		date, like, err := p.Day(i)
+		if got := date.Format("2006-01-02") + " like " + like.String(); err != nil || got != want {
+			t.Errorf("day %d is %s, %v; want %s", i, got, err, want)
+		}
+	}
+	if location, err := (Prediction{}).Location(); err != nil || location.String() != "UTC" {
+		t.Errorf("without a time zone: %v, %v", location, err)
 	}
 }

@@ -1,0 +1,180 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"hash/fnv"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/foretide/foretide/aggregator/forecast"
+)
+
+// What a forecast is made of and for.
+const (
+	// step is the workload tier's own.
+	step = time.Minute
+	// wideStep is what demand is forecast by: that of single minutes is noise to a scale that a pod takes minutes to follow.
+	wideStep = 5 * time.Minute
+	// horizon is how far ahead.
+	horizon = 24 * time.Hour
+	// historyLength is how far back the demand is read: four weeks show what a weekday does.
+	historyLength = 28 * 24 * time.Hour
+	// lookEvery is how often all of it is.
+	lookEvery = time.Hour
+)
+
+// looksAtOnce is how many whole histories are looked at at a time, so that workers remain for decisions when thousands are new, as after
+// a restart: a look takes 10 ms.
+const looksAtOnce = DefaultWorkers / 2
+
+// errNoTurn is why there is no forecast when so many others are looked at. It takes a moment.
+var errNoTurn = errors.New("the histories of other workloads are being read, this one's is to come")
+
+// memory is what is kept of a workload from one minute to the next. Once an hour its whole history is looked at; in between only
+// what is new is read, so that a minute costs the same however much history there is.
+//
+//	each hour    four weeks of minutes ─► steps of 5 minutes ─► forecast.Track
+//	each minute  the minutes since the last full step ─► full ones: Tracker.Add ─► the rest: Tracker.Forecast
+//
+// A minute that comes late counts when its step is not full yet, else at the next look.
+type memory struct {
+	mu       sync.Mutex
+	end      time.Time // of the newest minute that forecast knows of
+	forecast forecast.Forecast
+	err      error // why there is none
+
+	tracker *forecast.Tracker // nil when the history is to be looked at as soon as it may be
+	step    time.Duration     // its
+	full    time.Time         // end of its newest step; of the history where a look found no use in it
+	again   time.Time         // when it is time for the next look
+	past    []float32         // [step] what the tracker knows; nil where no other forecaster is to be told
+}
+
+// task is what a memory is asked about.
+type task struct {
+	history    History
+	workload   Workload
+	levels     []float64
+	calendar   forecast.Calendar
+	gpusPerPod float64 // as pods are now; 0 = unknown
+	turns      chan struct{}
+	tell       bool // keep the past for another forecaster
+}
+
+// follow forecasts from the full minute end on.
+func (m *memory) follow(ctx context.Context, t task, end time.Time) (forecast.Forecast, error) {
+	minutes, looked, err := m.read(ctx, t, end)
+	if err == nil {
+		err = m.add(minutes)
+	}
+	if err != nil {
+		return forecast.Forecast{}, err
+	}
+	full := int(m.step / step)
+	out := m.tracker.Forecast(end.Sub(m.full), mean(minutes[len(minutes)/full*full:]))
+	if looked {
+		m.again = nextLook(t.workload, end)
+		if out.Method == forecast.MethodLevel || out.History < actsAfter { // the next step may show a day
+			m.again = m.full.Add(m.step)
+		}
+	}
+	return out, nil
+}
+
+// read returns the minutes after the tracker's newest step, and whether it looked at the whole history for them.
+func (m *memory) read(ctx context.Context, t task, end time.Time) (minutes []float64, looked bool, err error) {
+	idle := m.tracker == nil && errors.Is(m.err, forecast.ErrStaleHistory) // and stays so until something is known again
+	if (m.tracker != nil || idle) && !end.Before(m.full) && end.Before(m.again) {
+		if end.After(m.full) {
+			if minutes, err = t.history.Demand(ctx, t.workload, m.full, end, step); err != nil {
+				return nil, false, historyError{err}
+			}
+		}
+		switch {
+		case !idle:
+			return minutes, false, nil
+		case math.IsNaN(mean(minutes)):
+			return nil, false, m.err
+		}
+	}
+	select {
+	case t.turns <- struct{}{}:
+		defer func() { <-t.turns }()
+		minutes, err = m.look(ctx, t, end)
+		return minutes, true, err
+	default:
+		return nil, false, errNoTurn
+	}
+}
+
+// look makes a new tracker of the whole history and returns the minutes after its last full step.
+func (m *memory) look(ctx context.Context, t task, end time.Time) ([]float64, error) {
+	m.tracker, m.past, m.again = nil, nil, nextLook(t.workload, end)
+	m.step, m.full = wideStep, end.Truncate(wideStep)
+	minutes, err := t.history.Demand(ctx, t.workload, m.full.Add(-historyLength), end, step)
+	if err != nil {
+		return nil, historyError{err}
+	}
+	full, err := t.saturated(ctx, minutes, end)
+	if err != nil {
+		return nil, historyError{err}
+	}
+	wide := int(historyLength / step)
+	values := means(minutes[:wide], int(wideStep/step))
+	series := forecast.Series{End: m.full, Step: wideStep, Values: values, Saturated: anyOf(full, wide, int(wideStep/step)), Calendar: t.calendar}
+	tracker, err := forecast.Track(series, int(horizon/wideStep), t.levels)
+	if errors.Is(err, forecast.ErrShortHistory) { // the first minutes are worth a forecast
+		m.step, m.full, values, wide = step, end, minutes, len(minutes)
+		series.End, series.Step, series.Values, series.Saturated = end, step, values, full
+		tracker, err = forecast.Track(series, int(horizon/step), t.levels)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m.tracker = tracker
+	if t.tell {
+		for _, v := range values {
+			m.past = append(m.past, float32(v))
+		}
+	}
+	return minutes[wide:], nil
+}
+
+// add gives the tracker the steps that are full.
+func (m *memory) add(minutes []float64) error {
+	for _, v := range means(minutes, int(m.step/step)) {
+		if err := m.tracker.Add(v); err != nil {
+			m.tracker = nil
+			return err
+		}
+		m.full = m.full.Add(m.step)
+		if m.past != nil {
+			m.past = append(m.past[:copy(m.past, m.past[1:])], float32(v))
+		}
+	}
+	return nil
+}
+
+// series is the past as another forecaster is told it.
+func (m *memory) series() forecast.Series {
+	values := make([]float64, len(m.past))
+	for i, v := range m.past {
+		values[i] = float64(v)
+	}
+	return forecast.Series{End: m.full, Step: m.step, Values: values}
+}
+
+// nextLook is the minute of the hour that is the workload's own: thousands of workloads are not looked at in the same minute.
+func nextLook(w Workload, after time.Time) time.Time {
+	sum := fnv.New32a()
+	for _, s := range []string{w.Namespace, w.Kind, w.Name} {
+		_, _ = sum.Write([]byte(s + "/"))
+	}
+	at := after.Truncate(lookEvery).Add(time.Duration(sum.Sum32()%uint32(lookEvery/step)) * step)
+	if !at.After(after) {
+		at = at.Add(lookEvery)
+	}
+	return at
+}

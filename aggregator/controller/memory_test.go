@@ -1,0 +1,342 @@
+package controller
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/foretide/foretide/aggregator/forecast"
+)
+
+// remembered is a memory of a world's workload.
+type remembered struct {
+	*world
+	t *testing.T
+	memory
+}
+
+func remember(t *testing.T, demand func(time.Time) float64) *remembered {
+	w := newWorld(1, 0.2)
+	w.demand = demand
+	return &remembered{world: w, t: t}
+}
+
+// at forecasts so long after noon.
+func (r *remembered) at(after time.Duration) (forecast.Forecast, error) {
+	q := task{history: r.world, workload: r.target.Workload, levels: levels(0.95), turns: make(chan struct{}, 1)}
+	r.forecast, r.err = r.follow(r.t.Context(), q, noon.Add(after))
+	return r.forecast, r.err
+}
+
+func (r *remembered) must(after time.Duration) forecast.Forecast {
+	r.t.Helper()
+	f, err := r.at(after)
+	if err != nil {
+		r.t.Fatalf("after %v: %v", after, err)
+	}
+	return f
+}
+
+// looks is how often the whole history was read.
+func (r *remembered) looks() (n int) {
+	for _, span := range r.reads {
+		if span >= historyLength {
+			n++
+		}
+	}
+	return n
+}
+
+func TestTheWholeHistoryIsLookedAtOnceAnHourAndElseWhatIsNew(t *testing.T) {
+	r := remember(t, workday(days(14)))
+	for minute := range 3 * 60 {
+		f := r.must(time.Duration(minute) * time.Minute)
+		if now := noon.Add(time.Duration(minute) * time.Minute); !f.Start.Equal(now) || !f.LastKnown.Equal(now) || f.Step != wideStep || len(f.Mean) != 288 {
+			t.Fatalf("minute %d: %d steps of %v from %v, known until %v", minute, len(f.Mean), f.Step, f.Start, f.LastKnown)
+		}
+	}
+	if n := r.looks(); n != 4 { // the first, and three in the workload's own minute
+		t.Errorf("%d looks in three hours, want 4", n)
+	}
+	for _, span := range r.reads {
+		if span < historyLength && span > wideStep {
+			t.Errorf("%v were read between two looks", span)
+		}
+	}
+}
+
+func TestBetweenTwoLooksTheForecastIsThatOfTheWholeHistory(t *testing.T) {
+	tide := func(at time.Time) float64 { return 3 + 2*math.Sin(2*math.Pi*float64(at.Unix()%86400)/86400) }
+	r := remember(t, tide)
+	for minute := range 59 {
+		got := r.must(time.Duration(minute) * time.Minute)
+		for i, v := range got.Mean {
+			if want := tide(got.Start.Add(time.Duration(i)*wideStep + wideStep/2)); math.Abs(v-want) > 0.05 {
+				t.Fatalf("after %d minutes step %d is %g, want %g", minute, i, v, want)
+			}
+		}
+	}
+}
+
+func TestAMinuteOfNewDemandMovesTheForecast(t *testing.T) {
+	r := remember(t, func(at time.Time) float64 {
+		if at.Before(noon.Add(10 * time.Minute)) {
+			return 2
+		}
+		return 6
+	})
+	r.must(0)
+	last := r.must(10 * time.Minute).Mean[0]
+	for minute := 11; minute <= 20; minute++ {
+		next := r.must(time.Duration(minute) * time.Minute).Mean[0]
+		if next <= last {
+			t.Errorf("after %d minutes at 6 GPUs %g are forecast, before the last of them it was %g", minute-10, next, last)
+		}
+		last = next
+	}
+}
+
+func TestTheFirstForecastComesWithTheTenthMinute(t *testing.T) {
+	r := remember(t, workday(noon))
+	for minute := range 10 {
+		if _, err := r.at(time.Duration(minute) * time.Minute); !errors.Is(err, forecast.ErrShortHistory) {
+			t.Fatalf("with %d minutes: error is %v", minute, err)
+		}
+	}
+	for minute := 10; minute < 3*60; minute++ {
+		f := r.must(time.Duration(minute) * time.Minute)
+		if f.Method != forecast.MethodLevel || f.History != time.Duration(minute)*time.Minute {
+			t.Fatalf("with %d minutes: %s from %v", minute, f.Method, f.History)
+		}
+		if want := 10 * wideStep; (f.Step == wideStep) != (f.History >= want) {
+			t.Fatalf("with %d minutes: steps of %v, want wide ones from %v on", minute, f.Step, want)
+		}
+	}
+}
+
+func TestTheForecastActsAsSoonAsADayIsKnown(t *testing.T) {
+	r := remember(t, workday(days(1).Add(7*time.Minute)))
+	for minute := range 20 {
+		f := r.must(time.Duration(minute) * time.Minute)
+		if seasonal := f.Method == forecast.MethodSeasonal; seasonal != (f.History >= actsAfter) {
+			t.Errorf("after %d minutes: %s from %v", minute, f.Method, f.History)
+		}
+	}
+	if r.forecast.Method != forecast.MethodSeasonal {
+		t.Errorf("%s with %v", r.forecast.Method, r.forecast.History)
+	}
+}
+
+func TestMinutesThatComeLateCountAtTheNextLook(t *testing.T) {
+	late := func(at time.Time) bool { return !at.Before(noon) && at.Before(noon.Add(30*time.Minute)) }
+	arrived := false
+	r := remember(t, func(at time.Time) float64 {
+		if late(at) && !arrived {
+			return math.NaN()
+		}
+		return 2
+	})
+	r.must(0)
+	before := r.must(30 * time.Minute)
+	if !before.LastKnown.Equal(noon) || before.History != historyLength {
+		t.Errorf("while they are away: known until %v, %v of history", before.LastKnown, before.History)
+	}
+	arrived = true
+	for minute := 31; minute <= 90; minute++ {
+		if f := r.must(time.Duration(minute) * time.Minute); r.looks() > 1 {
+			if known := f.Start.Truncate(wideStep); f.History < historyLength || f.LastKnown.Before(known) {
+				t.Errorf("after a look: %v of history until %v", f.History, f.LastKnown)
+			}
+			return
+		}
+	}
+	t.Error("there was no look within an hour")
+}
+
+func TestAMinuteThatComesLateCountsAtOnceWhileItsStepIsNotFull(t *testing.T) {
+	arrived := false
+	r := remember(t, func(at time.Time) float64 {
+		switch {
+		case at.Before(noon):
+			return 2
+		case at.Equal(noon.Add(time.Minute)) && arrived:
+			return 60
+		case at.Equal(noon.Add(time.Minute)):
+			return math.NaN()
+		}
+		return 2
+	})
+	r.must(0)
+	before := r.must(3 * time.Minute).Mean[0]
+	arrived = true
+	if after := r.must(4 * time.Minute).Mean[0]; after < before+0.5 {
+		t.Errorf("%g are forecast, without the late minute %g", after, before)
+	}
+	if n := r.looks(); n != 1 {
+		t.Errorf("%d looks", n)
+	}
+}
+
+func TestAHistoryThatCannotBeReadIsTriedAgainTheNextMinute(t *testing.T) {
+	r := remember(t, workday(days(14)))
+	var unread historyError
+	for _, first := range []time.Duration{0, 2 * time.Minute, 4 * time.Minute} { // at first, and between looks
+		r.unread = errors.New("disk gone")
+		if _, err := r.at(first); !errors.As(err, &unread) {
+			t.Errorf("after %v: error is %v", first, err)
+		}
+		r.unread = nil
+		if f := r.must(first + time.Minute); f.History < 13*24*time.Hour || !f.LastKnown.Equal(f.Start) {
+			t.Errorf("a minute after %v: %v until %v", first, f.History, f.LastKnown)
+		}
+	}
+}
+
+func TestAWorkloadThatIsSilentForDaysIsLookedAtAgainWhenItSpeaks(t *testing.T) {
+	r := remember(t, func(at time.Time) float64 {
+		if at.After(days(4)) && at.Before(noon.Add(30*time.Minute)) {
+			return math.NaN()
+		}
+		return 2
+	})
+	for minute := range 30 {
+		if _, err := r.at(time.Duration(minute) * time.Minute); !errors.Is(err, forecast.ErrStaleHistory) {
+			t.Fatalf("minute %d: error is %v", minute, err)
+		}
+	}
+	if n := r.looks(); n > 2 {
+		t.Errorf("%d looks while nothing was new", n)
+	}
+	for minute := 31; minute <= 36; minute++ {
+		if f, err := r.at(time.Duration(minute) * time.Minute); err == nil {
+			if f.LastKnown.Before(noon.Add(30 * time.Minute)) {
+				t.Errorf("known until %v", f.LastKnown)
+			}
+			return
+		}
+	}
+	t.Errorf("no forecast six minutes after it spoke: %v", r.err)
+}
+
+func TestAMinuteIsSaturatedWhenItsPodsHadNoGPULeft(t *testing.T) {
+	nan := math.NaN()
+	w := newWorld(1, 0.2)
+	for name, c := range map[string]struct {
+		busy, pods, gpusPerPod float64
+		want                   bool
+	}{
+		"all busy":                 {4, 2, 2, true},
+		"a moment between":         {3.8, 2, 2, true},
+		"some room":                {3.79, 2, 2, false},
+		"more than pods have":      {5, 2, 2, true},
+		"no pods":                  {0, 0, 2, false},
+		"nobody knows the demand":  {nan, 2, 2, false},
+		"nobody knows the pods":    {4, nan, 2, false},
+		"a part of a GPU each":     {1, 4, 0.25, true},
+		"a part of a GPU, and not": {0.5, 4, 0.25, false},
+	} {
+		w.pods = func(time.Time) float64 { return c.pods }
+		q := task{history: w, workload: w.target.Workload, gpusPerPod: c.gpusPerPod}
+		if got, err := q.saturated(t.Context(), []float64{c.busy}, noon); err != nil || len(got) != 1 || got[0] != c.want {
+			t.Errorf("%s: %v, %v; want %v", name, got, err, c.want)
+		}
+	}
+	w.noPods = errors.New("nobody is to ask")
+	if got, err := (task{history: w}).saturated(t.Context(), []float64{4}, noon); got != nil || err != nil {
+		t.Errorf("without knowing the GPUs of a pod: %v, %v", got, err)
+	}
+}
+
+func TestAStepIsSaturatedWhenAnyOfItsMinutesIs(t *testing.T) {
+	minutes := []bool{false, false, false, false, false, false, true, false, false, false, true}
+	if got := anyOf(minutes, 10, 5); len(got) != 2 || got[0] || !got[1] {
+		t.Errorf("got %v, want the second alone", got)
+	}
+	if got := anyOf(nil, 10, 5); got != nil {
+		t.Errorf("of what is not known: %v", got)
+	}
+}
+
+func TestPodsThatCannotBeReadAreAHistoryThatCannot(t *testing.T) {
+	w := newWorld(2, 0.20)
+	w.demand, w.noPods = workday(days(14)), errors.New("disk gone")
+	e := NewEvaluator(w, w, nil)
+	if got := e.Evaluate(t.Context(), policy(), w.target, noon).Forecast; got.Note.Reason != "HistoryUnavailable" || !got.Lost {
+		t.Errorf("forecast %+v", got.Note)
+	}
+	w.noPods = nil
+	if got := e.Evaluate(t.Context(), policy(), w.target, noon.Add(time.Minute)).Forecast; !got.Acts {
+		t.Errorf("a minute later: %+v", got.Note)
+	}
+}
+
+func TestAWorkloadWaitsForItsTurnWithoutAForecastOrWithTheLastOne(t *testing.T) {
+	w := newWorld(4, 0.40)
+	w.demand = workday(days(14))
+	e := NewEvaluator(w, w, nil)
+	others := func(begin bool) {
+		for range looksAtOnce {
+			if begin {
+				e.forecasts.turns <- struct{}{}
+			} else {
+				<-e.forecasts.turns
+			}
+		}
+	}
+	others(true)
+	first := e.Evaluate(t.Context(), policy(), w.target, noon)
+	if first.Forecast.Note.Reason != "ForecastPending" || !first.Forecast.Lost || first.Decision.Replicas != 8 {
+		t.Errorf("while others are looked at: %+v, %+v; want the load to decide", first.Forecast.Note, first.Decision)
+	}
+	others(false)
+	if soon := e.Evaluate(t.Context(), policy(), w.target, noon.Add(2*time.Second)); !soon.Forecast.Acts {
+		t.Errorf("at the next sync: %+v", soon.Forecast.Note)
+	}
+	others(true)
+	var last time.Time
+	for minute := range 61 { // within which there is a look
+		got := e.Evaluate(t.Context(), policy(), w.target, noon.Add(time.Duration(minute)*time.Minute)).Forecast
+		if !got.Acts {
+			t.Fatalf("minute %d: %+v", minute, got.Note)
+		}
+		last = got.Forecast.Start
+	}
+	if !last.Before(noon.Add(59 * time.Minute)) {
+		t.Error("there was no look to wait for")
+	}
+	others(false)
+	if got := e.Evaluate(t.Context(), policy(), w.target, noon.Add(60*time.Minute+2*time.Second)).Forecast; !got.Forecast.Start.Equal(noon.Add(59 * time.Minute)) {
+		t.Errorf("when it has its turn the forecast is of %v", got.Forecast.Start)
+	}
+}
+
+func TestAClockThatIsSetDoesNotBreakTheMemory(t *testing.T) {
+	r := remember(t, workday(days(14)))
+	for _, after := range []time.Duration{0, -3 * time.Hour, 5 * time.Hour, 5*time.Hour - time.Minute} {
+		if f := r.must(after); !f.Start.Equal(noon.Add(after)) {
+			t.Errorf("after %v the forecast is from %v", after, f.Start)
+		}
+	}
+}
+
+func TestWorkloadsAreLookedAtInDifferentMinutes(t *testing.T) {
+	counts := map[time.Time]int{}
+	for i := range 6000 {
+		next := nextLook(Workload{"default", "Deployment", fmt.Sprint("web-", i)}, noon)
+		if !next.After(noon) || next.After(noon.Add(lookEvery)) {
+			t.Fatalf("the next look after %v is at %v", noon, next)
+		}
+		counts[next]++
+	}
+	for at, n := range counts {
+		if n < 50 || n > 200 {
+			t.Errorf("%d of 6000 workloads are looked at at %v", n, at)
+		}
+	}
+	w := Workload{"default", "Deployment", "web"}
+	if first := nextLook(w, noon); !nextLook(w, first).Equal(first.Add(lookEvery)) || !nextLook(w, first.Add(-time.Second)).Equal(first) {
+		t.Error("looks are not an hour apart")
+	}
+}
