@@ -20,6 +20,7 @@ type task struct {
 	Horizon     *int       `json:"horizon"`   // steps
 	Quantiles   []float64  `json:"quantiles"` // levels
 	History     []*float64 `json:"history"`   // null is missing
+	Saturated   []bool     `json:"saturated"` // whether demand was history[i] or more; empty: never
 }
 
 // defaults are for tasks that leave a field out.
@@ -37,6 +38,7 @@ var allowed = map[string]string{
 	"horizon":      "a whole number of steps of at least 1",
 	"quantiles":    "numbers between 0 and 1",
 	"history":      "numbers of at least 0, or null where they are missing",
+	"saturated":    "true or false for each step of the history, or left out",
 }
 
 // parseTask reads a task; an error names the field, its value and what is allowed.
@@ -67,6 +69,9 @@ func parseTask(line []byte, d defaults) (task, error) {
 			return task{}, fmt.Errorf("history[%d] is %g; it must be %s", i, *v, allowed["history"])
 		}
 	}
+	if n := len(t.Saturated); n > 0 && n != len(t.History) {
+		return task{}, fmt.Errorf("saturated has %d steps and history %d; it must be %s", n, len(t.History), allowed["saturated"])
+	}
 	for i, q := range t.Quantiles {
 		if !(q > 0 && q < 1) {
 			return task{}, fmt.Errorf("quantiles[%d] is %g; it must be %s", i, q, allowed["quantiles"])
@@ -93,7 +98,11 @@ func (t task) series() forecast.Series {
 			values[i] = *v
 		}
 	}
-	return forecast.Series{End: time.Unix(*t.Origin, 0).UTC(), Step: t.step(), Values: values}
+	s := forecast.Series{End: time.Unix(*t.Origin, 0).UTC(), Step: t.step(), Values: values}
+	if len(t.Saturated) > 0 {
+		s.Saturated = t.Saturated
+	}
+	return s
 }
 
 // answer is the forecast of a task, a line of JSON.

@@ -141,6 +141,9 @@ func checkSeries(s Series, horizon int) error {
 	if most := int(maxHorizon / s.Step); horizon < 1 || horizon > most {
 		return fmt.Errorf("%w: horizon is %d steps of %s; it must be from 1 to %d", ErrInvalid, horizon, s.Step, most)
 	}
+	if n := len(s.Saturated); s.Saturated != nil && n != len(s.Values) {
+		return fmt.Errorf("%w: saturated has %d steps; it must have as many as values, %d, or be nil", ErrInvalid, n, len(s.Values))
+	}
 	for i, v := range s.Values {
 		if v < 0 || v > maxValue {
 			return fmt.Errorf("%w: values[%d] is %g; it must be from 0 to %g, or NaN where it is missing", ErrInvalid, i, v, maxValue)

@@ -26,10 +26,11 @@ type history struct {
 	median   profile // median of seven days
 	weekdays profile // mean over the last three same weekdays
 
-	levels [levelCount]level
-	moved  float64   // how many times demand is what it was before it moved to a new level; 1 when it did not
-	now    *follower // after the last step
-	ratio  level     // recent demand by what the slow profile expected of it, half-life 2 hours
+	levels     [levelCount]level
+	moved      float64     // how many times demand is what it was before it moved to a new level; 1 when it did not
+	now        *follower   // after the last step
+	saturation *saturation // nil when no step was saturated
+	ratio      level       // recent demand by what the slow profile expected of it, half-life 2 hours
 }
 
 func newHistory(s Series) *history {
@@ -49,12 +50,19 @@ func newHistory(s Series) *history {
 			h.count++
 		}
 	}
-	h.seasonal = h.knowsADay()
-	h.weeks = h.seasonal && len(v) >= 8*h.day
 	h.y = make([]float64, len(v))
 	copy(h.y, v)
+	if s.Saturated != nil {
+		newest := len(s.Values) - h.gap
+		h.mark(s.Saturated[newest-len(v) : newest])
+	}
+	h.seasonal = h.knowsADay()
+	h.weeks = h.seasonal && len(v) >= 8*h.day
 	h.forgetSpikes()
 	h.fill()
+	if h.saturation != nil {
+		h.unclip()
+	}
 	if h.seasonal {
 		h.lift()
 	}
@@ -72,6 +80,7 @@ func (h *history) lift() {
 	for i := range from {
 		h.y[i] = min(maxValue, h.y[i]*times)
 	}
+	h.saturation.scale(from, times)
 	h.fill()
 }
 

@@ -69,7 +69,7 @@ func (h *history) spread() []float64 {
 		past = past[:0]
 		for i := n - h.day + t; i >= n-days*h.day; i -= h.day {
 			if h.known[i] {
-				past = append(past, h.y[i])
+				past = append(past, h.truth(i))
 			}
 		}
 		if len(past) == 0 {
@@ -117,7 +117,7 @@ func (b *backtest) measure() {
 				tries++
 			}
 			b.buckets.mix(step-at.o, w)
-			miss := b.h.y[step] - dot(w, expected)
+			miss := b.h.truth(step) - dot(w, expected)
 			plain = append(plain, residual{miss, at.weight})
 			scaled = append(scaled, residual{miss / b.spread[b.time(step)], at.weight})
 			all.add(miss, b.h.y[step], at.weight)
@@ -150,14 +150,14 @@ func (t *tally) add(miss, demand, weight float64) {
 func (b *backtest) widen(k int) {
 	var all []residual
 	mean := 0.0
-	for i, v := range b.h.y {
-		if b.h.known[i] {
-			mean += v / float64(b.h.count)
+	for i, known := range b.h.known {
+		if known {
+			mean += b.h.truth(i) / float64(b.h.count)
 		}
 	}
-	for i, v := range b.h.y {
-		if b.h.known[i] {
-			all = append(all, residual{v - mean, 1})
+	for i, known := range b.h.known {
+		if known {
+			all = append(all, residual{b.h.truth(i) - mean, 1})
 		}
 	}
 	u, around := &b.buckets[k], quantiles(all, b.levels)

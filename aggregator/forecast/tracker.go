@@ -114,6 +114,18 @@ func (t *Tracker) Add(v float64) error {
 	return nil
 }
 
+// AddSaturated takes the next step when demand was v or more in it, as Series.Saturated tells: what was expected of it counts, where
+// that is more. A step in which nothing was served is missing. Its errors are those of Add.
+func (t *Tracker) AddSaturated(v float64) error {
+	switch {
+	case v == 0:
+		v = math.NaN()
+	case v > 0 && !t.Due():
+		v = max(v, min(unclipMost*v, t.Forecast().Mean[0]))
+	}
+	return t.Add(v)
+}
+
 // Forecast forecasts from the end of the newest step on.
 func (t *Tracker) Forecast() Forecast {
 	f := t.made

@@ -49,9 +49,15 @@ func (b *backtest) weigh() {
 func (b *backtest) judge(u *bucket) {
 	sums, total := make([]float64, b.parts), 0.0
 	b.each(u, func(at *origin, step int, expected []float64) {
-		y := b.h.y[step]
-		for c, v := range expected {
-			sums[c] += at.weight * math.Abs(y-v)
+		if b.h.saturatedAt(step) {
+			for c, v := range expected {
+				sums[c] += at.weight * b.h.missed(step, v)
+			}
+		} else {
+			y := b.h.y[step]
+			for c, v := range expected {
+				sums[c] += at.weight * math.Abs(y-v)
+			}
 		}
 		total += at.weight
 	})
@@ -95,7 +101,10 @@ func (b *backtest) refine(u *bucket) {
 		loss := 0.0
 		b.each(u, func(at *origin, step int, expected []float64) {
 			mean := dot(u.weights, expected)
-			miss, sign := b.h.y[step]-mean, at.weight
+			miss, sign := b.h.missed(step, mean), at.weight
+			if miss == 0 && b.h.saturatedAt(step) {
+				return // where more was expected than was served, no component is the better one
+			}
 			loss += at.weight * math.Abs(miss)
 			if miss < 0 {
 				sign = -sign

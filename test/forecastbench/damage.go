@@ -32,6 +32,8 @@ func Damages() []Damage {
 		{"level_doubled_6h_ago", func(c *Case, _ *rand.Rand) { double(c, 6*hour) }},
 		{"level_doubled_12h_ago", func(c *Case, _ *rand.Rand) { double(c, 12*hour) }},
 		{"clocks_changed_12h_ago", changeClocks},
+		{"saturated", func(c *Case, _ *rand.Rand) { clip(c) }},
+		{"saturated_unmarked", func(c *Case, _ *rand.Rand) { clip(c); c.Saturated = nil }},
 		{"history_6h", func(c *Case, _ *rand.Rand) { keep(c, 6*hour) }},
 		{"history_1d", func(c *Case, _ *rand.Rand) { keep(c, day) }},
 		{"history_2d", func(c *Case, _ *rand.Rand) { keep(c, 2*day) }},
@@ -112,6 +114,22 @@ func changeClocks(c *Case, _ *rand.Rand) {
 	change := len(c.History) - c.steps(day/2)
 	c.History = append(c.History[:change-n:change-n], c.History[change:]...)
 	c.Start += int64(n * c.StepSeconds)
+}
+
+// clip serves demand with no more than what 80 % of the history asked for, and marks the steps in which that was not enough.
+func clip(c *Case) {
+	sorted := slices.Clone(c.History)
+	slices.Sort(sorted)
+	limit := quantile(sorted, 0.8)
+	if limit == 0 {
+		return // a workload without a GPU is no workload
+	}
+	c.Saturated = make([]bool, len(c.History))
+	for i, v := range c.History {
+		if v > limit {
+			c.History[i], c.Saturated[i] = limit, true
+		}
+	}
 }
 
 // keep leaves only the end of the history.
