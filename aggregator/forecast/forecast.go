@@ -80,19 +80,26 @@ func Predict(s Series, horizon int, levels []float64) (Forecast, error) {
 // PredictWith is Predict with another correction, or with none when it is nil: to judge what a correction is worth on series that
 // it was not trained on.
 func PredictWith(correction *trees.Forest, s Series, horizon int, levels []float64) (Forecast, error) {
-	f, _, _, err := draw(correction, s, horizon, levels)
+	f, _, err := draw(correction, s, horizon, levels)
 	return f, err
 }
 
-// draw makes a forecast, and returns what it rests on: the backtest and, when there was something to correct, the advice.
-func draw(correction *trees.Forest, s Series, horizon int, levels []float64) (Forecast, *backtest, *advice, error) {
+// basis is what a forecast rests on.
+type basis struct {
+	*backtest
+	advice  *advice  // nil when nothing was corrected
+	climate *climate // nil when it has no share
+}
+
+// draw makes a forecast, and returns what it rests on.
+func draw(correction *trees.Forest, s Series, horizon int, levels []float64) (Forecast, basis, error) {
 	levels, err := checkLevels(levels)
 	if err != nil {
-		return Forecast{}, nil, nil, err
+		return Forecast{}, basis{}, err
 	}
 	h, err := read(s, horizon)
 	if err != nil {
-		return Forecast{}, nil, nil, err
+		return Forecast{}, basis{}, err
 	}
 	f := Forecast{Start: s.End, Step: s.Step, Levels: levels, Method: MethodLevel}
 	if h.seasonal {
@@ -105,17 +112,18 @@ func draw(correction *trees.Forest, s Series, horizon int, levels []float64) (Fo
 	b := newBacktest(h, h.gap+horizon, slices.Compact(all))
 	f.Backtests, f.Parts, f.Missed = len(b.origins), b.parted(), b.buckets.missed()
 	mean, bands := b.predict(h.gap, horizon)
-	var a *advice
+	on := basis{backtest: b, climate: b.climate()}
 	if h.seasonal && correction != nil {
-		a = newDraft(b, h.gap, mean, bands).ask(correction)
-		a.apply(mean, bands)
+		on.advice = newDraft(b, h.gap, mean, bands).ask(correction)
+		on.advice.apply(mean, bands)
 	}
+	on.climate.blend(h.gap, h.gap, mean, bands)
 	f.Mean = mean
 	for _, level := range levels {
 		i, _ := slices.BinarySearch(b.levels, level)
 		f.Quantiles = append(f.Quantiles, bands[i])
 	}
-	return f, b, a, nil
+	return f, on, nil
 }
 
 // read makes the history of a series that is long and fresh enough.

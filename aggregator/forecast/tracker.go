@@ -32,6 +32,7 @@ type Tracker struct {
 	buckets buckets
 	spread  []float64
 	advice  *advice
+	climate *climate
 
 	follower  follower            // levels now
 	was       [levelCount]float64 // levels at the end of the history
@@ -48,7 +49,7 @@ func Track(s Series, horizon int, levels []float64) (*Tracker, error) {
 
 func track(forest *trees.Forest, s Series, horizon int, levels []float64) (*Tracker, error) {
 	room := max(1, int(lookAgain/max(1, s.Step)))
-	f, b, a, err := draw(forest, s, horizon, levels)
+	f, b, err := draw(forest, s, horizon, levels)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +57,7 @@ func track(forest *trees.Forest, s Series, horizon int, levels []float64) (*Trac
 	h := b.h
 	t := &Tracker{
 		made: f, horizon: horizon, silence: h.gap, silent: h.gap, day: h.day, room: room, levels: len(b.levels),
-		parts: b.parts, buckets: b.buckets, spread: b.spread, advice: a, follower: *h.now, wasRatio: h.ratio[len(h.y)],
+		parts: b.parts, buckets: b.buckets, spread: b.spread, advice: b.advice, climate: b.climate, follower: *h.now, wasRatio: h.ratio[len(h.y)],
 	}
 	for _, level := range f.Levels {
 		i, _ := slices.BinarySearch(b.levels, level)
@@ -162,6 +163,7 @@ func (t *Tracker) Forecast() Forecast {
 	if t.advice != nil {
 		t.advice.apply(f.Mean, bands)
 	}
+	t.climate.blend(t.silent, t.silence+t.added, f.Mean, bands)
 	f.Quantiles = nil
 	for _, k := range t.kept {
 		f.Quantiles = append(f.Quantiles, bands[k])
