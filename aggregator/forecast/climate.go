@@ -128,8 +128,10 @@ func (c *climate) blend(lead, after int, mean []float64, bands [][]float64) {
 		share := c.shares[k] + between*(c.shares[min(k+1, len(c.shares)-1)]-c.shares[k])
 		slot := (after + i) % c.day / c.slot
 		mean[i] += share * (c.means[slot] - mean[i])
+		lowest := 0.0
 		for l, q := range c.quantiles[slot] {
-			bands[l][i] += share * (q - bands[l][i])
+			lowest = max(lowest, bands[l][i]+share*(q-bands[l][i])) // never below the level before by what rounding leaves
+			bands[l][i] = lowest
 		}
 	}
 }

@@ -32,12 +32,12 @@ func nights(r *rand.Rand, n int) []float64 {
 	return v
 }
 
-// counts are how many of many rare users there are.
+// counts are how many of forty users are there.
 func counts(r *rand.Rand, n int, mean float64) []float64 {
 	v := make([]float64, n)
 	for i := range v {
-		for range 100 {
-			if r.Float64() < mean/100 {
+		for range 40 {
+			if r.Float64() < mean/40 {
 				v[i]++
 			}
 		}
@@ -82,9 +82,9 @@ func TestOftenIdleWorkloadsAreForecastNoWorseThanByWhatWasEverSeen(t *testing.T)
 		"counts of 1":        func(r *rand.Rand, n int) []float64 { return counts(r, n, 1) },
 	} {
 		var ours, theirs, soon, theirsSoon, covered, steps, unused, top float64
-		for k := range 24 {
+		for k := range 16 {
 			v := of(rand.New(rand.NewPCG(uint64(k), 9)), (days+2)*144)
-			o := days*144 + 6*k
+			o := days*144 + 9*k
 			past, actual := v[o-days*144:o], v[o:o+144]
 			f, err := Predict(Series{End: end, Step: 10 * time.Minute, Values: past}, 144, asked)
 			if err != nil {
@@ -159,5 +159,15 @@ func TestWorkloadThatIsNeverIdleHasNoClimate(t *testing.T) {
 	}
 	if c := newBacktest(h, 144, correctedLevels[:]).climate(); c == nil {
 		t.Error("batches at random have no climate: the other tests show nothing")
+	}
+}
+
+func BenchmarkPredictOftenIdle(b *testing.B) {
+	s := batches(28 * 288)
+	s.Step = 5 * time.Minute
+	for b.Loop() {
+		if _, err := Predict(s, 288, levels); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

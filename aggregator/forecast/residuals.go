@@ -97,8 +97,10 @@ func (h *history) spread() []float64 {
 }
 
 const (
-	timeOfDay = 0.8                     // share of the residuals that is scaled by the spread of that time of day
-	recency   = 12 * float64(time.Hour) // in which the weight of a miss halves where the newest count
+	enoughSpans = 4.0                     // of backtests, each as long as the lead: their quantiles hold by themselves
+	upperTail   = 0.75                    // the level from which on they do not before
+	timeOfDay   = 0.8                     // share of the residuals that is scaled by the spread of that time of day
+	recency     = 12 * float64(time.Hour) // in which the weight of a miss halves where the newest count
 )
 
 // measure takes the quantiles of what the weighted mean missed.
@@ -129,9 +131,29 @@ func (b *backtest) measure() {
 			u.calm, u.bias = newest.absolute/newest.weight/u.miss, newest.miss/newest.weight/u.miss
 		}
 		u.plain, u.scaled = quantiles(plain, b.levels), quantiles(scaled, b.levels)
-		if tries < minTries {
+		b.stretch(u)
+		switch {
+		case b.untried():
+			u.plain = b.changes(int(u.center) + 1)
+			u.scaled = u.plain
+		case tries < minTries:
 			b.widen(k)
 		}
+	}
+}
+
+// stretch widens the upper tail of a bucket whose lead has hardly been tried: it is not only as far from the mean as was seen, but also
+// from where that mean would be had more been seen, sqrt(1 + 1/n) times as far in all. It is the peaks that a short history has not
+// had yet; the middle is known sooner.
+func (b *backtest) stretch(u *bucket) {
+	spans := float64(len(b.h.y)-b.first-u.from) / float64(u.to)
+	if !b.h.seasonal || spans <= 0 || spans >= enoughSpans {
+		return
+	}
+	times := math.Sqrt((1 + 1/spans) / (1 + 1/enoughSpans))
+	first, _ := slices.BinarySearch(b.levels, upperTail)
+	for l := first; l < len(b.levels); l++ {
+		u.plain[l], u.scaled[l] = times*u.plain[l], times*u.scaled[l]
 	}
 }
 
@@ -143,6 +165,20 @@ func (t *tally) add(miss, demand, weight float64) {
 	t.absolute += weight * math.Abs(miss)
 	t.demand += weight * demand
 	t.weight += weight
+}
+
+// changes are what is known of the doubt when nothing could be tried: the quantiles of how far demand went in so many steps, or in
+// half of the history where that is less.
+func (b *backtest) changes(lag int) []float64 {
+	h := b.h
+	lag = min(lag, len(h.y)/2)
+	var all []residual
+	for i := lag; i < len(h.y); i++ {
+		if h.known[i] && h.known[i-lag] {
+			all = append(all, residual{h.truth(i) - h.truth(i-lag), 1})
+		}
+	}
+	return quantiles(all, b.levels)
 }
 
 // widen gives a bucket with too few residuals a spread that errs on the wide side: the wider of the bucket before, growing with

@@ -85,7 +85,8 @@ type dayModel struct {
 }
 
 func newDayModel(h *history) *dayModel {
-	m := &dayModel{noise: priorNoise, day: h.day, steps: len(h.y), shape: make([]float64, h.day), levels: make([]float64, (len(h.y)+h.day-1)/h.day)}
+	m := &dayModel{noise: priorNoise, day: h.day, steps: len(h.y), shape: make([]float64, h.day)}
+	m.levels = make([]float64, (len(h.y)+h.day-1)/h.day)
 	for t := range m.shape {
 		m.shape[t] = 1
 	}
@@ -219,6 +220,7 @@ func (g normal) above(c, share float64) float64 {
 	return max(c, g.mean+g.deviation*math.Sqrt2*math.Erfcinv(2*beyond(z)*(1-share)))
 }
 
+// saturatedAt tells whether demand was saturated at a step.
 func (h *history) saturatedAt(step int) bool { return h.saturation != nil && h.saturation.at[step] }
 
 // missed is what a forecast of v missed at a known step: nothing where demand was saturated and v is not below what was served.

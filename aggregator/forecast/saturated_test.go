@@ -71,7 +71,7 @@ func TestDemandThatWasAlwaysCappedIsBounded(t *testing.T) {
 		}
 		f := predict(t, s, 144)
 		for i := range 144 {
-			if f.Mean[i] < 4.1 || f.Mean[i] > 6 || f.Quantiles[3][i] < 4.3 || f.Quantiles[4][i] > pick(n < 1000, 20, 8) {
+			if f.Mean[i] < 4.1 || f.Mean[i] > 6 || f.Quantiles[3][i] < 4.3 || f.Quantiles[4][i] > pick(n < 1000, 12, 8) {
 				t.Fatalf("%d steps of 4 or more: step %d is %g, p95 %g, p99 %g", n, i, f.Mean[i], f.Quantiles[3][i], f.Quantiles[4][i])
 			}
 		}

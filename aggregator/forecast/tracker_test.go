@@ -22,6 +22,8 @@ func TestTrackerWithNothingNewForecastsWhatPredictDoes(t *testing.T) {
 		"seasonal":   series(10*time.Minute, 10*144, daily(1)),
 		"level":      series(10*time.Minute, 60, daily(1)),
 		"saturated":  clipped(series(10*time.Minute, 10*144, daily(1)), 4),
+		"one day":    series(10*time.Minute, 144, daily(1)),
+		"two days":   series(10*time.Minute, 288, daily(1)),
 		"batches":    batches(20 * 144),
 		"with a gap": series(10*time.Minute, 10*144, func(i int) float64 { return pick(i > -20, nan, 1+float64((i+1440)%7)) }),
 	} {
