@@ -115,6 +115,15 @@ func TestMissingHistoryIsNotZero(t *testing.T) {
 	}
 }
 
+func TestSaturatedStepsOfATaskAreNoCapOnItsForecast(t *testing.T) {
+	capped := strings.TrimSuffix(strings.Repeat("4,", 336), ",")
+	marks := strings.TrimSuffix(strings.Repeat("true,", 336), ",")
+	got, _, err := answers(t, nil, `{"id":"x","step_seconds":3600,"origin":1213200,"horizon":1,"history":[`+capped+`],"saturated":[`+marks+`]}`)
+	if err != nil || len(got) != 1 || got[0].Mean[0] <= 4 {
+		t.Errorf("%v, %+v: demand was always 4 or more", err, got)
+	}
+}
+
 func TestLinesThatAreNoTasksAreNamedAndTheRestGoesOn(t *testing.T) {
 	const good = `{"id":"x","step_seconds":3600,"origin":7200,"history":[1,2]`
 	for line, want := range map[string]string{
@@ -134,6 +143,8 @@ func TestLinesThatAreNoTasksAreNamedAndTheRestGoesOn(t *testing.T) {
 		good + `,"quantiles":[0.5,1]}`:  "quantiles[1] is 1; it must be numbers between 0 and 1",
 		good + `,"quantiles":["p95"]}`:  "quantiles is a string; it must be numbers between 0 and 1",
 		good + `}`:                      `task "x": history is too short`,
+		good + `,"saturated":[true]}`:   "saturated has 1 steps and history 2; it must be true or false for each step of the history, or left out",
+		good + `,"saturated":[1,2]}`:    "saturated is a number; it must be true or false for each step",
 		strings.Replace(good, "[1,2", "[1,-2", 1) + `}`:    "history[1] is -2; it must be numbers of at least 0, or null where they are missing",
 		strings.Replace(good, "[1,2", "[1,1e999", 1) + `}`: "history is a number 1e999; it must be numbers of at least 0",
 		strings.Replace(good, "[1,2", "[1,2e13", 1) + `}`:  `task "x": `,

@@ -20,6 +20,7 @@ type task struct {
 	Horizon     *int       `json:"horizon"`   // steps
 	Quantiles   []float64  `json:"quantiles"` // levels
 	History     []*float64 `json:"history"`   // null is missing
+	Saturated   []bool     `json:"saturated"` // whether demand was history[i] or more; empty: never
 
 	TimeZone string            `json:"time_zone"` // whose clock habits live by
 	Days     map[string]string `json:"days"`      // date ─► weekday that it resembles
@@ -43,6 +44,7 @@ var allowed = map[string]string{
 	"history":      "numbers of at least 0, or null where they are missing",
 	"time_zone":    "the IANA name of a time zone, such as Europe/Berlin",
 	"days":         `dates and the weekdays that they are like, such as {"2026-12-25":"Sunday"}`,
+	"saturated":    "true or false for each step of the history, or left out",
 }
 
 // parseTask reads a task; an error names the field, its value and what is allowed.
@@ -72,6 +74,9 @@ func parseTask(line []byte, d defaults) (task, error) {
 		if v != nil && *v < 0 {
 			return task{}, fmt.Errorf("history[%d] is %g; it must be %s", i, *v, allowed["history"])
 		}
+	}
+	if n := len(t.Saturated); n > 0 && n != len(t.History) {
+		return task{}, fmt.Errorf("saturated has %d steps and history %d; it must be %s", n, len(t.History), allowed["saturated"])
 	}
 	for i, q := range t.Quantiles {
 		if !(q > 0 && q < 1) {
@@ -106,7 +111,11 @@ func (t task) series() forecast.Series {
 			values[i] = *v
 		}
 	}
-	return forecast.Series{End: time.Unix(*t.Origin, 0).UTC(), Step: t.step(), Values: values, Calendar: t.calendar}
+	s := forecast.Series{End: time.Unix(*t.Origin, 0).UTC(), Step: t.step(), Values: values, Calendar: t.calendar}
+	if len(t.Saturated) > 0 {
+		s.Saturated = t.Saturated
+	}
+	return s
 }
 
 // answer is the forecast of a task, a line of JSON.

@@ -26,6 +26,7 @@ type backtest struct {
 	parts   int // components
 	levels  []float64
 	origins []origin
+	first   int // the earliest moment that may be one
 	buckets buckets
 	leads   []int     // looked at, bucket after bucket
 	tried   []float64 // [origin][lead][component]: what was expected
@@ -68,6 +69,7 @@ func (b *backtest) pickOrigins(longest int) {
 	} else {
 		newest, first, stride = 1, max(1, n/4), n
 	}
+	b.first = first
 	stride = max(1, min(stride, (n-first)/maxOrigins))
 	for o := n - newest; o >= first; o -= stride {
 		at := h.enter(o)

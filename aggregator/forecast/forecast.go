@@ -6,7 +6,8 @@
 // carried along the shape of the day. The weight of each path at each lead is earned in backtests inside the history, and the
 // quantiles come from what the weighted mean missed in those same backtests. A small forest of trees, grown on open recordings,
 // then moves the quantiles by what such forecasts are wont to miss. Where less than a day is known, the paths are levels without
-// a shape, and nothing is corrected. There is no clock, no I/O and no randomness: the same series gives the same forecast.
+// a shape, and nothing is corrected. Where demand was saturated it is lifted first; where there is often none, its spread around each
+// time of day has a share. There is no clock, no I/O and no chance: the same series gives the same forecast.
 package forecast
 
 import (
@@ -80,19 +81,26 @@ func Predict(s Series, horizon int, levels []float64) (Forecast, error) {
 // PredictWith is Predict with another correction, or with none when it is nil: to judge what a correction is worth on series that
 // it was not trained on.
 func PredictWith(correction *trees.Forest, s Series, horizon int, levels []float64) (Forecast, error) {
-	f, _, _, err := draw(correction, s, horizon, levels)
+	f, _, err := draw(correction, s, horizon, levels)
 	return f, err
 }
 
-// draw makes a forecast, and returns what it rests on: the backtest and, when there was something to correct, the advice.
-func draw(correction *trees.Forest, s Series, horizon int, levels []float64) (Forecast, *backtest, *advice, error) {
+// basis is what a forecast rests on.
+type basis struct {
+	*backtest
+	advice  *advice  // nil when nothing was corrected
+	climate *climate // nil when it has no share
+}
+
+// draw makes a forecast, and returns what it rests on.
+func draw(correction *trees.Forest, s Series, horizon int, levels []float64) (Forecast, basis, error) {
 	levels, err := checkLevels(levels)
 	if err != nil {
-		return Forecast{}, nil, nil, err
+		return Forecast{}, basis{}, err
 	}
 	h, err := read(s, horizon)
 	if err != nil {
-		return Forecast{}, nil, nil, err
+		return Forecast{}, basis{}, err
 	}
 	f := Forecast{Start: s.End, Step: s.Step, Levels: levels, Method: MethodLevel}
 	if h.seasonal {
@@ -106,17 +114,18 @@ func draw(correction *trees.Forest, s Series, horizon int, levels []float64) (Fo
 	b := newBacktest(h, h.gap+ahead, slices.Compact(all))
 	f.Backtests, f.Parts, f.Missed = len(b.origins), b.parted(), b.buckets.missed()
 	mean, bands := b.predict(h.gap, ahead)
-	var a *advice
+	on := basis{backtest: b, climate: b.climate()}
 	if h.seasonal && correction != nil {
-		a = newDraft(b, h.gap, mean, bands).ask(correction)
-		a.apply(mean, bands)
+		on.advice = newDraft(b, h.gap, mean, bands).ask(correction)
+		on.advice.apply(mean, bands)
 	}
+	on.climate.blend(h.gap, h.gap, mean, bands)
 	f.Mean = h.almanac.real(0, horizon, b.levels, mean, bands)
 	for _, level := range levels {
 		i, _ := slices.BinarySearch(b.levels, level)
 		f.Quantiles = append(f.Quantiles, bands[i])
 	}
-	return f, b, a, nil
+	return f, on, nil
 }
 
 // read makes the history of a series that is long and fresh enough.
@@ -143,6 +152,9 @@ func checkSeries(s Series, horizon int) error {
 	}
 	if most := int(maxHorizon / s.Step); horizon < 1 || horizon > most {
 		return fmt.Errorf("%w: horizon is %d steps of %s; it must be from 1 to %d", ErrInvalid, horizon, s.Step, most)
+	}
+	if n := len(s.Saturated); s.Saturated != nil && n != len(s.Values) {
+		return fmt.Errorf("%w: saturated has %d steps; it must have as many as values, %d, or be nil", ErrInvalid, n, len(s.Values))
 	}
 	for i, v := range s.Values {
 		if v < 0 || v > maxValue {

@@ -26,7 +26,8 @@ type history struct {
 	median   profile // median of seven days
 	weekdays profile // mean over the last three same weekdays
 
-	almanac *almanac // of whose ordinary days this is the history; nil when all are
+	almanac    *almanac    // of whose ordinary days this is the history; nil when all are
+	saturation *saturation // nil when no step was saturated
 
 	levels [levelCount]level
 	moved  float64   // how many times demand is what it was before it moved to a new level; 1 when it did not
@@ -51,12 +52,19 @@ func newHistory(s Series) *history {
 			h.count++
 		}
 	}
-	h.seasonal = h.knowsADay()
-	h.weeks = h.seasonal && len(v) >= 8*h.day
 	h.y = make([]float64, len(v))
 	copy(h.y, v)
+	if s.Saturated != nil {
+		newest := len(s.Values) - h.gap
+		h.mark(s.Saturated[newest-len(v) : newest])
+	}
+	h.seasonal = h.knowsADay()
+	h.weeks = h.seasonal && len(v) >= 8*h.day
 	h.forgetSpikes()
 	h.fill()
+	if h.saturation != nil {
+		h.unclip()
+	}
 	if h.seasonal {
 		h.lift()
 	}
@@ -74,6 +82,7 @@ func (h *history) lift() {
 	for i := range from {
 		h.y[i] = min(maxValue, h.y[i]*times)
 	}
+	h.saturation.scale(from, times)
 	h.fill()
 }
 

@@ -69,7 +69,7 @@ func (h *history) spread() []float64 {
 		past = past[:0]
 		for i := n - h.day + t; i >= n-days*h.day; i -= h.day {
 			if h.known[i] {
-				past = append(past, h.y[i])
+				past = append(past, h.truth(i))
 			}
 		}
 		if len(past) == 0 {
@@ -97,8 +97,10 @@ func (h *history) spread() []float64 {
 }
 
 const (
-	timeOfDay = 0.8                     // share of the residuals that is scaled by the spread of that time of day
-	recency   = 12 * float64(time.Hour) // in which the weight of a miss halves where the newest count
+	enoughSpans = 4.0                     // of backtests, each as long as the lead: their quantiles hold by themselves
+	upperTail   = 0.75                    // the level from which on they do not before
+	timeOfDay   = 0.8                     // share of the residuals that is scaled by the spread of that time of day
+	recency     = 12 * float64(time.Hour) // in which the weight of a miss halves where the newest count
 )
 
 // measure takes the quantiles of what the weighted mean missed.
@@ -117,7 +119,7 @@ func (b *backtest) measure() {
 				tries++
 			}
 			b.buckets.mix(step-at.o, w)
-			miss := b.h.y[step] - dot(w, expected)
+			miss := b.h.truth(step) - dot(w, expected)
 			plain = append(plain, residual{miss, at.weight})
 			scaled = append(scaled, residual{miss / b.spread[b.time(step)], at.weight})
 			all.add(miss, b.h.y[step], at.weight)
@@ -129,9 +131,29 @@ func (b *backtest) measure() {
 			u.calm, u.bias = newest.absolute/newest.weight/u.miss, newest.miss/newest.weight/u.miss
 		}
 		u.plain, u.scaled = quantiles(plain, b.levels), quantiles(scaled, b.levels)
-		if tries < minTries {
+		b.stretch(u)
+		switch {
+		case b.untried():
+			u.plain = b.changes(int(u.center) + 1)
+			u.scaled = u.plain
+		case tries < minTries:
 			b.widen(k)
 		}
+	}
+}
+
+// stretch widens the upper tail of a bucket whose lead has hardly been tried: it is not only as far from the mean as was seen, but also
+// from where that mean would be had more been seen, sqrt(1 + 1/n) times as far in all. It is the peaks that a short history has not
+// had yet; the middle is known sooner.
+func (b *backtest) stretch(u *bucket) {
+	spans := float64(len(b.h.y)-b.first-u.from) / float64(u.to)
+	if !b.h.seasonal || spans <= 0 || spans >= enoughSpans {
+		return
+	}
+	times := math.Sqrt((1 + 1/spans) / (1 + 1/enoughSpans))
+	first, _ := slices.BinarySearch(b.levels, upperTail)
+	for l := first; l < len(b.levels); l++ {
+		u.plain[l], u.scaled[l] = times*u.plain[l], times*u.scaled[l]
 	}
 }
 
@@ -145,19 +167,33 @@ func (t *tally) add(miss, demand, weight float64) {
 	t.weight += weight
 }
 
+// changes are what is known of the doubt when nothing could be tried: the quantiles of how far demand went in so many steps, or in
+// half of the history where that is less.
+func (b *backtest) changes(lag int) []float64 {
+	h := b.h
+	lag = min(lag, len(h.y)/2)
+	var all []residual
+	for i := lag; i < len(h.y); i++ {
+		if h.known[i] && h.known[i-lag] {
+			all = append(all, residual{h.truth(i) - h.truth(i-lag), 1})
+		}
+	}
+	return quantiles(all, b.levels)
+}
+
 // widen gives a bucket with too few residuals a spread that errs on the wide side: the wider of the bucket before, growing with
 // the square root of the lead as a random walk's does, and of how all that is known spreads around its mean.
 func (b *backtest) widen(k int) {
 	var all []residual
 	mean := 0.0
-	for i, v := range b.h.y {
-		if b.h.known[i] {
-			mean += v / float64(b.h.count)
+	for i, known := range b.h.known {
+		if known {
+			mean += b.h.truth(i) / float64(b.h.count)
 		}
 	}
-	for i, v := range b.h.y {
-		if b.h.known[i] {
-			all = append(all, residual{v - mean, 1})
+	for i, known := range b.h.known {
+		if known {
+			all = append(all, residual{b.h.truth(i) - mean, 1})
 		}
 	}
 	u, around := &b.buckets[k], quantiles(all, b.levels)

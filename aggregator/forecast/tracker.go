@@ -38,6 +38,7 @@ type Tracker struct {
 	buckets buckets
 	spread  []float64
 	advice  *advice
+	climate *climate
 
 	follower  follower            // levels now
 	was       [levelCount]float64 // levels at the end of the history
@@ -53,7 +54,7 @@ func Track(s Series, horizon int, levels []float64) (*Tracker, error) {
 }
 
 func track(forest *trees.Forest, s Series, horizon int, levels []float64) (*Tracker, error) {
-	f, b, a, err := draw(forest, s, horizon, levels)
+	f, b, err := draw(forest, s, horizon, levels)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +63,7 @@ func track(forest *trees.Forest, s Series, horizon int, levels []float64) (*Trac
 	room := h.almanac.until(perLook(s.Step))
 	t := &Tracker{
 		made: f, horizon: horizon, missing: silent(s.Values), silence: h.gap, silent: h.gap, day: h.day, room: room, levels: b.levels, almanac: h.almanac,
-		parts: b.parts, buckets: b.buckets, spread: b.spread, advice: a, follower: *h.now, wasRatio: h.ratio[len(h.y)],
+		parts: b.parts, buckets: b.buckets, spread: b.spread, advice: b.advice, climate: b.climate, follower: *h.now, wasRatio: h.ratio[len(h.y)],
 	}
 	for _, level := range f.Levels {
 		i, _ := slices.BinarySearch(b.levels, level)
@@ -121,6 +122,18 @@ func (t *Tracker) Add(v float64) error {
 		t.hear(v)
 	}
 	return nil
+}
+
+// AddSaturated takes the next step when demand was v or more in it, as Series.Saturated tells: what was expected of it counts, where
+// that is more. A step in which nothing was served is missing. Its errors are those of Add.
+func (t *Tracker) AddSaturated(v float64) error {
+	switch {
+	case v == 0:
+		v = math.NaN()
+	case v > 0 && !t.Due():
+		v = max(v, min(unclipMost*v, t.Forecast(0, math.NaN()).Mean[0]))
+	}
+	return t.Add(v)
 }
 
 // hear takes a known value into the last ten minutes.
@@ -191,6 +204,7 @@ func (t *Tracker) Forecast(since time.Duration, demand float64) Forecast {
 	if t.advice != nil {
 		t.advice.apply(f.Mean, bands)
 	}
+	t.climate.blend(silent, t.silence+t.added, f.Mean, bands)
 	f.Mean = t.almanac.real(t.added, t.horizon, t.levels, f.Mean, bands)
 	f.Quantiles = nil
 	for _, k := range t.kept {

@@ -21,6 +21,10 @@ func TestTrackerWithNothingNewForecastsWhatPredictDoes(t *testing.T) {
 	for name, s := range map[string]Series{
 		"seasonal":   series(10*time.Minute, 10*144, daily(1)),
 		"level":      series(10*time.Minute, 60, daily(1)),
+		"saturated":  clipped(series(10*time.Minute, 10*144, daily(1)), 4),
+		"one day":    series(10*time.Minute, 144, daily(1)),
+		"two days":   series(10*time.Minute, 288, daily(1)),
+		"batches":    batches(20 * 144),
 		"with a gap": series(10*time.Minute, 10*144, func(i int) float64 { return pick(i > -20, nan, 1+float64((i+1440)%7)) }),
 	} {
 		want, got := predict(t, s, 160), track10(t, s, 160).Forecast(0, nan)
@@ -143,6 +147,29 @@ func TestTrackersLastLevelIsThatOfTheLastTenMinutes(t *testing.T) {
 		if err := tracker.Add(c.add); err != nil || tracker.lastMean != c.want {
 			t.Errorf("after %g: %v, last level %g, want %g", c.add, err, tracker.lastMean, c.want)
 		}
+	}
+}
+
+func TestTrackerTakesWhatIsSaturatedAsAtLeastThat(t *testing.T) {
+	s := clipped(series(10*time.Minute, 10*144, daily(1)), 4)
+	told, untold, missing := track10(t, s, 6), track10(t, s, 6), track10(t, s, 6)
+	expected := told.Forecast(0, nan).Mean
+	for i := range 3 {
+		served := 0.5 * expected[i]
+		for _, err := range []error{told.AddSaturated(served), untold.Add(served), missing.AddSaturated(0)} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if a, b := told.Forecast(0, nan).Mean[0], untold.Forecast(0, nan).Mean[0]; !near(a, expected[3], 0.1) || b > a-0.1 {
+		t.Errorf("the next step is %g, and %g were what was served all; it was %g before", a, b, expected[3])
+	}
+	if f := missing.Forecast(0, nan); !f.LastKnown.Equal(end) {
+		t.Errorf("nothing served: the newest known step ended at %s", f.LastKnown)
+	}
+	if err := told.AddSaturated(-1); !errors.Is(err, ErrInvalid) {
+		t.Errorf("-1: error is %v", err)
 	}
 }
 

@@ -3,6 +3,7 @@ package forecast
 import (
 	"math"
 	"slices"
+	"time"
 )
 
 const (
@@ -10,6 +11,8 @@ const (
 	rounds    = 5 // in which the weights are refined
 	pace      = 2 // of a round: the change of a weight's logarithm by the slope of the loss, relative to the loss
 	maxChange = 1 // of a weight's logarithm in a round
+
+	levelLasts = 6 * time.Hour // in which the weight of the last level halves where nothing was tried
 )
 
 // weigh gives each component its weight in each bucket: first by its own errors there and in the buckets beside, then by what
@@ -22,6 +25,8 @@ func (b *backtest) weigh() {
 	for k := range b.buckets {
 		u := &b.buckets[k]
 		switch {
+		case b.untried():
+			u.weights = b.presumed(u)
 		case u.errors != nil:
 			copy(e, u.errors)
 			own := slices.Min(e)
@@ -49,9 +54,15 @@ func (b *backtest) weigh() {
 func (b *backtest) judge(u *bucket) {
 	sums, total := make([]float64, b.parts), 0.0
 	b.each(u, func(at *origin, step int, expected []float64) {
-		y := b.h.y[step]
-		for c, v := range expected {
-			sums[c] += at.weight * math.Abs(y-v)
+		if b.h.saturatedAt(step) {
+			for c, v := range expected {
+				sums[c] += at.weight * b.h.missed(step, v)
+			}
+		} else {
+			y := b.h.y[step]
+			for c, v := range expected {
+				sums[c] += at.weight * math.Abs(y-v)
+			}
 		}
 		total += at.weight
 	})
@@ -61,6 +72,21 @@ func (b *backtest) judge(u *bucket) {
 		}
 		u.errors = sums
 	}
+}
+
+// untried tells whether there is a day of history and so little more that hardly anything could be tried.
+func (b *backtest) untried() bool { return b.h.seasonal && len(b.origins) < minTries }
+
+// presumed are the weights where nothing could be tried: the last level at first, the day there is later on. The levels that shapes
+// are carried at mean nothing yet: what came before was not seen without a shape.
+func (b *backtest) presumed(u *bucket) []float64 {
+	w := make([]float64, b.parts)
+	ahead := time.Duration(u.center+1) * b.h.step
+	w[lastLevel] = math.Exp2(-float64(ahead) / float64(levelLasts))
+	for c := yesterday; c <= weeklyDay; c++ {
+		w[c] = (1 - w[lastLevel]) / (weeklyDay - yesterday + 1)
+	}
+	return w
 }
 
 // weights turns errors into weights that add up to 1; equal errors weigh the same.
@@ -95,7 +121,10 @@ func (b *backtest) refine(u *bucket) {
 		loss := 0.0
 		b.each(u, func(at *origin, step int, expected []float64) {
 			mean := dot(u.weights, expected)
-			miss, sign := b.h.y[step]-mean, at.weight
+			miss, sign := b.h.missed(step, mean), at.weight
+			if miss == 0 && b.h.saturatedAt(step) {
+				return // where more was expected than was served, no component is the better one
+			}
 			loss += at.weight * math.Abs(miss)
 			if miss < 0 {
 				sign = -sign

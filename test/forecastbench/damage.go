@@ -33,6 +33,8 @@ func Damages() []Damage {
 		{"level_doubled_12h_ago", func(c *Case, _ *rand.Rand) { double(c, 12*hour) }},
 		{"clocks_changed_12h_ago", changeClocks},
 		{"clocks_changed_12h_ago_told", func(c *Case, r *rand.Rand) { changeClocks(c, r); tellClocks(c) }},
+		{"saturated", func(c *Case, _ *rand.Rand) { clip(c) }},
+		{"saturated_unmarked", func(c *Case, _ *rand.Rand) { clip(c); c.Saturated = nil }},
 		{"history_6h", func(c *Case, _ *rand.Rand) { keep(c, 6*hour) }},
 		{"history_1d", func(c *Case, _ *rand.Rand) { keep(c, day) }},
 		{"history_2d", func(c *Case, _ *rand.Rand) { keep(c, 2*day) }},
@@ -121,6 +123,22 @@ func tellClocks(c *Case) {
 	origin := change.Add(day / 2).Unix()
 	c.Start, c.Origin = c.Start+origin-c.Origin, origin
 	c.TimeZone = "Europe/Berlin"
+}
+
+// clip serves demand with no more than what 80 % of the history asked for, and marks the steps in which that was not enough.
+func clip(c *Case) {
+	sorted := slices.Clone(c.History)
+	slices.Sort(sorted)
+	limit := quantile(sorted, 0.8)
+	if limit == 0 {
+		return // a workload without a GPU is no workload
+	}
+	c.Saturated = make([]bool, len(c.History))
+	for i, v := range c.History {
+		if v > limit {
+			c.History[i], c.Saturated[i] = limit, true
+		}
+	}
 }
 
 // keep leaves only the end of the history.

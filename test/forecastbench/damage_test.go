@@ -132,6 +132,26 @@ func TestSpikesAndShiftsChangeWhatTheySay(t *testing.T) {
 	}
 }
 
+func TestSaturatedHistoriesAreCutAtTheir80thPercentileAndMarkedThere(t *testing.T) {
+	c, unmarked := damage(t, "saturated").Cases(steady(1))[0], damage(t, "saturated_unmarked").Cases(steady(1))[0]
+	marked := 0
+	for i, v := range c.History {
+		cut := float64(i+1) > 1152.2
+		if c.Saturated[i] != cut || !cut && v != float64(i+1) || cut && math.Abs(v-1152.2) > 1e-9 {
+			t.Fatalf("step %d is %g, saturated: %t", i, v, c.Saturated[i])
+		}
+		if cut {
+			marked++
+		}
+	}
+	if marked != 288 || c.Actual[0] != 1441 {
+		t.Errorf("%d of 1440 steps are marked, want 288; then %g", marked, c.Actual[0])
+	}
+	if !slices.Equal(unmarked.History, c.History) || unmarked.Saturated != nil {
+		t.Error("unmarked it is not the same history, or not without marks")
+	}
+}
+
 func TestCostIsTheLossRelativeToTheUndamaged(t *testing.T) {
 	cases := []Case{one("a/x", 10, 10)}
 	cases[0].History = Values(ramp(400))

@@ -24,11 +24,12 @@ type Task struct {
 	ID          string    `json:"id"`     // dataset/series#number
 	Series      string    `json:"series"` // dataset/series
 	StepSeconds int       `json:"step_seconds"`
-	Start       int64     `json:"start"`     // Unix time
-	Origin      int64     `json:"origin"`    // Unix time
-	Horizon     int       `json:"horizon"`   // steps
-	Quantiles   []float64 `json:"quantiles"` // levels, ascending
-	History     Values    `json:"history"`   // unit of the recording, at least 0
+	Start       int64     `json:"start"`               // Unix time
+	Origin      int64     `json:"origin"`              // Unix time
+	Horizon     int       `json:"horizon"`             // steps
+	Quantiles   []float64 `json:"quantiles"`           // levels, ascending
+	History     Values    `json:"history"`             // unit of the recording, at least 0
+	Saturated   []bool    `json:"saturated,omitempty"` // steps in which demand was History[i] or more; none when it is empty
 
 	TimeZone string            `json:"time_zone,omitempty"` // whose clock habits live by, an IANA name; empty is UTC
 	Days     map[string]string `json:"days,omitempty"`      // date (2026-12-25) ─► weekday that it resembles (Sunday)
