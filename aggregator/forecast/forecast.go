@@ -57,7 +57,7 @@ type Forecast struct {
 	Mean      []float64     // [step], busy GPUs, at least 0
 	Quantiles [][]float64   // [level][step], busy GPUs, at least 0; a higher level is never below a lower one
 	Method    string        // MethodSeasonal or MethodLevel
-	Period    time.Duration // of the pattern found; 0 = none
+	Period    time.Duration // of the strongest pattern that was found, of up to 60 h; 0 = none, or too little is known to tell
 	History   time.Duration // known history behind the forecast: gaps do not count
 	LastKnown time.Time     // end of the newest known step: leads are counted from here
 	Backtests int           // past moments at which the method was tried to weight it and to measure its doubt
@@ -96,7 +96,7 @@ func draw(correction *trees.Forest, s Series, horizon int, levels []float64) (Fo
 	}
 	f := Forecast{Start: s.End, Step: s.Step, Levels: levels, Method: MethodLevel}
 	if h.seasonal {
-		f.Method, f.Period = MethodSeasonal, 24*time.Hour
+		f.Method, f.Period = MethodSeasonal, h.strongest
 	}
 	f.History = time.Duration(h.count) * s.Step
 	f.LastKnown = s.End.Add(-time.Duration(h.gap) * s.Step)

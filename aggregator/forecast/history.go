@@ -26,10 +26,14 @@ type history struct {
 	median   profile // median of seven days
 	weekdays profile // mean over the last three same weekdays
 
-	levels [levelCount]level
-	moved  float64   // how many times demand is what it was before it moved to a new level; 1 when it did not
-	now    *follower // after the last step
-	ratio  level     // recent demand by what the slow profile expected of it, half-life 2 hours
+	levels         [levelCount]level
+	moved          float64       // how many times demand is what it was before it moved to a new level; 1 when it did not
+	now            *follower     // after the last step
+	cycle          cycle         // that no profile of the day holds
+	cycles, beyond []float64     // mean of cycles, and of what they add to the slow profile
+	strongest      time.Duration // period of the strongest pattern; 0 = none
+
+	ratio level // recent demand by what the slow profile expected of it, half-life 2 hours
 }
 
 func newHistory(s Series) *history {
@@ -58,6 +62,8 @@ func newHistory(s Series) *history {
 	if h.seasonal {
 		h.lift()
 	}
+	h.findCycles()
+	h.repeat()
 	h.follow()
 	return h
 }

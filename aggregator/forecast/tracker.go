@@ -121,7 +121,7 @@ func (t *Tracker) Forecast() Forecast {
 	f.LastKnown = f.Start.Add(-time.Duration(t.silent) * f.Step)
 	f.Mean = make([]float64, t.horizon)
 	bands := blank(t.levels, t.horizon)
-	var moved [componentCount]float64
+	var moved [componentCount + cycleCount]float64
 	for k := range t.was {
 		moved[slow15m+k] = t.follower.level(k, t.was[k]) - t.was[k]
 	}
