@@ -14,7 +14,7 @@ const (
 	cycleShort   = 3 * time.Hour  // up to here the steps themselves are looked at, the newest ones; beyond, means of an hour of all
 	cycleMost    = 60 * time.Hour // the longest
 	cycleSteps   = 1000           // how many of the newest steps are looked at for a short cycle
-	sharpenSteps = 8000           // that are looked at to find the steps of a period
+	sharpenSteps = 3000           // that are looked at to find the steps of a period
 	cycleLeast   = 0.3            // correlation after one and after two cycles; also by how much less there is half a cycle off
 	cycleSure    = 2              // standard errors of a correlation that it must be at least, in each half
 	cycleClip    = 4              // mean distances from the mean: what lies beyond is cut off, so that two incidents make no cycle
@@ -196,13 +196,12 @@ func common(a, b int) int {
 
 // Components of a history with a cycle: they follow the others.
 const (
-	lastCycle   = iota // a cycle ago
-	meanCycle          // mean of cycles, half-life 4 of them
+	meanCycle   = iota // mean of cycles, half-life 4 of them
 	dayAndCycle        // slow profile and the mean of what cycles added to it
 	cycleCount
 )
 
-var cycleNames = [cycleCount]string{"last cycle", "mean cycle", "day and cycle"}
+var cycleNames = [cycleCount]string{"mean cycle", "day and cycle"}
 
 const cycleHalfLife = 4.0 // cycles
 
@@ -225,5 +224,5 @@ func (h *history) repeat() {
 // cyclePaths writes what the cycles expect at lead j, where slow is the slow profile there.
 func (h *history) cyclePaths(o, j int, slow float64, dst []float64) {
 	i := max(0, o-h.cycle.steps+j%h.cycle.steps)
-	dst[lastCycle], dst[meanCycle], dst[dayAndCycle] = h.y[i], h.cycles[i], slow+h.beyond[i]
+	dst[meanCycle], dst[dayAndCycle] = h.cycles[i], slow+h.beyond[i]
 }

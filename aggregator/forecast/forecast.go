@@ -2,8 +2,8 @@
 //
 //	Series ─► history (incidents, gaps) ─► components (cheap paths) ─► backtest (weights, residuals) ─► correction ─► Forecast
 //
-// A forecast is a weighted mean of simple paths: yesterday, profiles of the day over recent days and weeks, and the present level
-// carried along the shape of the day. The weight of each path at each lead is earned in backtests inside the history, and the
+// A forecast is a weighted mean of simple paths: yesterday, profiles of the day over recent days and weeks, the present level
+// carried along the shape of the day, and a cycle of another length where one is found. The weight of each path at each lead is earned in backtests inside the history, and the
 // quantiles come from what the weighted mean missed in those same backtests. A small forest of trees, grown on open recordings,
 // then moves the quantiles by what such forecasts are wont to miss. Where less than a day is known, the paths are levels without
 // a shape, and nothing is corrected. There is no clock, no I/O and no randomness: the same series gives the same forecast.
