@@ -31,7 +31,7 @@ type cycle struct {
 // there is no longer pattern. And it tells which is the strongest pattern, the cycle or the day.
 func (h *history) findCycles() {
 	hour := int(time.Hour / h.step)
-	if !h.seasonal || hour < 1 || len(h.y) < cycleDays*h.day {
+	if !h.seasonal || h.day != 24*hour || len(h.y) < cycleDays*h.day {
 		return
 	}
 	hours, least := h.hourly(hour), int(cycleShort/time.Hour)+1

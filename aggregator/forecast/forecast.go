@@ -57,7 +57,7 @@ type Forecast struct {
 	Mean      []float64     // [step], busy GPUs, at least 0
 	Quantiles [][]float64   // [level][step], busy GPUs, at least 0; a higher level is never below a lower one
 	Method    string        // MethodSeasonal or MethodLevel
-	Period    time.Duration // of the strongest pattern that was found, of up to 60 h; 0 = none, or too little is known to tell
+	Period    time.Duration // of the strongest pattern that was found, of up to 60 h; 0 = none, or two days are not known
 	History   time.Duration // known history behind the forecast: gaps do not count
 	LastKnown time.Time     // end of the newest known step: leads are counted from here
 	Backtests int           // past moments at which the method was tried to weight it and to measure its doubt
