@@ -134,10 +134,7 @@ func (b *backtest) predict(skip, horizon int) (mean []float64, bands [][]float64
 func (b *backtest) parted() []Part {
 	parts := make([]Part, b.parts)
 	for c, share := range b.buckets.shares(b.parts) {
-		parts[c] = Part{names[c], share}
-		if !b.h.seasonal {
-			parts[c].Name = levelNames[c]
-		}
+		parts[c] = Part{b.h.name(c), share}
 	}
 	slices.SortStableFunc(parts, func(a, b Part) int { return cmp.Compare(b.Share, a.Share) })
 	return parts

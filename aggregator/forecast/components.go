@@ -16,7 +16,7 @@ const (
 	slow15m // shape of the slow profile at the level of the last 15 minutes …
 	slow2h
 	slow12h
-	mid15m
+	mid5m
 	mid2h
 	slowScaled // slow profile times what demand has recently been of it
 	sameWeekday
@@ -32,7 +32,7 @@ const (
 // names of the components, as a Forecast tells them.
 var names = [componentCount]string{
 	"last level", "yesterday", "median day", "fast day", "mid day", "weekly day",
-	"slow shape at 15 m level", "slow shape at 2 h level", "slow shape at 12 h level", "mid shape at 15 m level", "mid shape at 2 h level",
+	"slow shape at 15 m level", "slow shape at 2 h level", "slow shape at 12 h level", "mid shape at 5 m level", "mid shape at 2 h level",
 	"slow day scaled", "same weekday", "yesterday and weekday", "last week at this level", "last week scaled",
 }
 
@@ -44,12 +44,12 @@ const (
 	levelSlow15m = iota
 	levelSlow2h
 	levelSlow12h
-	levelMid15m
+	levelMid5m
 	levelMid2h
 	levelCount
 )
 
-var halfLives = [levelCount]time.Duration{15 * time.Minute, 2 * time.Hour, 12 * time.Hour, 15 * time.Minute, 2 * time.Hour}
+var halfLives = [levelCount]time.Duration{15 * time.Minute, 2 * time.Hour, 12 * time.Hour, 5 * time.Minute, 2 * time.Hour}
 
 // level[o] is a level of the steps before o.
 type level []float64
@@ -75,7 +75,7 @@ func (f *follower) add(v float64, known bool, slow, slowShape, midShape float64)
 		f.sums[k], f.weights[k] = f.sums[k]*f.keep[k], f.weights[k]*f.keep[k]
 		if known {
 			shape := slowShape
-			if k >= levelMid15m {
+			if k >= levelMid5m {
 				shape = midShape
 			}
 			f.sums[k], f.weights[k] = f.sums[k]+v-shape, f.weights[k]+1
@@ -181,8 +181,16 @@ func (h *history) recent(o, n int) float64 {
 	return sum / float64(known)
 }
 
-// components is the number of paths that the history can feed.
+// components is the number of paths that the history can feed, those of a cycle included.
 func (h *history) components() int {
+	if h.cycle.steps > 0 {
+		return h.usual() + cycleCount
+	}
+	return h.usual()
+}
+
+// usual is the number of paths without those of a cycle.
+func (h *history) usual() int {
 	switch {
 	case !h.seasonal:
 		return withoutShape
@@ -190,6 +198,17 @@ func (h *history) components() int {
 		return withoutWeeks
 	}
 	return componentCount
+}
+
+// name of a component, as a Forecast tells it.
+func (h *history) name(c int) string {
+	switch usual := h.usual(); {
+	case !h.seasonal:
+		return levelNames[c]
+	case c >= usual:
+		return cycleNames[c-usual]
+	}
+	return names[c]
 }
 
 // paths writes what each component expects at lead j (0 = the first step) to dst, which has room for all that there are.
@@ -211,11 +230,14 @@ func (h *history) paths(at *origin, j int, dst []float64) {
 	dst[slow15m] = slowShape + h.levels[levelSlow15m][o]
 	dst[slow2h] = slowShape + h.levels[levelSlow2h][o]
 	dst[slow12h] = slowShape + h.levels[levelSlow12h][o]
-	dst[mid15m] = midShape + h.levels[levelMid15m][o]
+	dst[mid5m] = midShape + h.levels[levelMid5m][o]
 	dst[mid2h] = midShape + h.levels[levelMid2h][o]
 	dst[slowScaled] = slow * h.ratio[o]
 	if h.weeks {
 		h.weekPaths(at, j, before, dst)
+	}
+	if h.cycle.steps > 0 {
+		h.cyclePaths(o, j, slow, dst[h.usual():])
 	}
 	for c, v := range dst {
 		if v < 0 {

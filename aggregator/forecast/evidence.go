@@ -107,7 +107,7 @@ func (d *draft) features(i int, paths []float64, x *features) {
 	*x = features{}
 	x[featureLead] = float32(math.Log(min(24, float64(j+1)*h.step.Hours())))
 	h.paths(&d.at, j, paths)
-	for c, v := range paths {
+	for c, v := range paths[:h.usual()] {
 		x[featurePaths+c] = by(v-m, s, 6)
 	}
 	k, share := b.buckets.position(j)
@@ -117,7 +117,7 @@ func (d *draft) features(i int, paths []float64, x *features) {
 	if u.errors != nil && v.errors != nil {
 		own := math.Log(between(u.miss, v.miss) + floor)
 		for k, c := range judged {
-			if c < b.parts {
+			if c < h.usual() {
 				x[featureErrors+k] = by(math.Log(between(u.errors[c], v.errors[c])+floor)-own, 1, 4)
 			}
 		}

@@ -2,8 +2,8 @@
 //
 //	Series ─► history (incidents, gaps) ─► components (cheap paths) ─► backtest (weights, residuals) ─► correction ─► Forecast
 //
-// A forecast is a weighted mean of simple paths: yesterday, profiles of the day over recent days and weeks, and the present level
-// carried along the shape of the day. The weight of each path at each lead is earned in backtests inside the history, and the
+// A forecast is a weighted mean of simple paths: yesterday, profiles of the day over recent days and weeks, the present level
+// carried along the shape of the day, and a cycle of another length where one is found. The weight of each path at each lead is earned in backtests inside the history, and the
 // quantiles come from what the weighted mean missed in those same backtests. A small forest of trees, grown on open recordings,
 // then moves the quantiles by what such forecasts are wont to miss. Where less than a day is known, the paths are levels without
 // a shape, and nothing is corrected. Where demand was saturated it is lifted first; where there is often none, its spread around each
@@ -58,7 +58,7 @@ type Forecast struct {
 	Mean      []float64     // [step], busy GPUs, at least 0
 	Quantiles [][]float64   // [level][step], busy GPUs, at least 0; a higher level is never below a lower one
 	Method    string        // MethodSeasonal or MethodLevel
-	Period    time.Duration // of the pattern found; 0 = none
+	Period    time.Duration // of the strongest pattern that was found, of up to 60 h; 0 = none, or two days are not known
 	History   time.Duration // known history behind the forecast: gaps do not count
 	LastKnown time.Time     // end of the newest known step: leads are counted from here
 	Backtests int           // past moments at which the method was tried to weight it and to measure its doubt
@@ -104,7 +104,7 @@ func draw(correction *trees.Forest, s Series, horizon int, levels []float64) (Fo
 	}
 	f := Forecast{Start: s.End, Step: s.Step, Levels: levels, Method: MethodLevel}
 	if h.seasonal {
-		f.Method, f.Period = MethodSeasonal, 24*time.Hour
+		f.Method, f.Period = MethodSeasonal, h.strongest
 	}
 	f.History = time.Duration(h.count) * s.Step
 	f.LastKnown = s.End.Add(-time.Duration(silent(s.Values)) * s.Step)

@@ -312,7 +312,7 @@ func FuzzPredict(f *testing.F) {
 		f.Add(seed, uint16(100*seed), uint8(seed), uint8(10*seed), 1.0)
 	}
 	f.Add(uint64(55), uint16(492), uint8(0x95), uint8(0xb3), 69.28571428571429) // quantiles that are equal but for rounding
-	steps := []time.Duration{time.Minute, 5 * time.Minute, 10 * time.Minute, 20 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour}
+	steps := []time.Duration{time.Minute, 5 * time.Minute, 10 * time.Minute, 20 * time.Minute, 45 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour}
 	f.Fuzz(func(t *testing.T, seed uint64, n uint16, step, missing uint8, scale float64) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		s := series(steps[int(step)%len(steps)], int(n)%6000, func(int) float64 {

@@ -29,10 +29,13 @@ type history struct {
 	almanac    *almanac    // of whose ordinary days this is the history; nil when all are
 	saturation *saturation // nil when no step was saturated
 
-	levels [levelCount]level
-	moved  float64   // how many times demand is what it was before it moved to a new level; 1 when it did not
-	now    *follower // after the last step
-	ratio  level     // recent demand by what the slow profile expected of it, half-life 2 hours
+	levels         [levelCount]level
+	moved          float64       // how many times demand is what it was before it moved to a new level; 1 when it did not
+	now            *follower     // after the last step
+	ratio          level         // recent demand by what the slow profile expected of it, half-life 2 hours
+	cycle          cycle         // that no profile of the day holds
+	cycles, beyond []float64     // mean of cycles, and of what they add to the slow profile
+	strongest      time.Duration // period of the strongest pattern; 0 = none
 }
 
 func newHistory(s Series) *history {
@@ -68,6 +71,8 @@ func newHistory(s Series) *history {
 	if h.seasonal {
 		h.lift()
 	}
+	h.findCycles()
+	h.repeat()
 	h.follow()
 	return h
 }

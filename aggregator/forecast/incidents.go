@@ -2,6 +2,7 @@ package forecast
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -10,6 +11,7 @@ const (
 	spikeFloor = 1.5           // … and so many times the mean of all that is known
 	spikeLasts = 3 * time.Hour // at most
 	spikeDays  = 4             // of history without which there is no usual
+	spikeRare  = 4             // days of history to a spike, at least: what comes more often, and regularly, is a habit
 
 	moveLeast  = 1.5  // a new level is so many times the old …
 	moveMost   = 3.2  // … at most: beyond, it is no level but an incident, or a workload that sleeps
@@ -22,7 +24,8 @@ const (
 var moveLasts = [...]int{24, 18, 12}
 
 // forgetSpikes takes as not known what is no habit: a stretch of up to three hours, over by now, in which demand went far beyond
-// anything seen within an hour of that time on any other day. A burst that comes each day is kept, and so is one that still lasts.
+// anything seen within an hour of that time on any other day. A burst that comes each day is kept, and so are one that still lasts and
+// those that come regularly: what runs every 35 hours meets a time of day once in weeks.
 func (h *history) forgetSpikes() {
 	hour := max(1, int(time.Hour/h.step))
 	if len(h.y) < spikeDays*h.day || h.day%hour != 0 {
@@ -30,6 +33,7 @@ func (h *history) forgetSpikes() {
 	}
 	limit := h.limits(hour)
 	start, longest := -1, int(spikeLasts/h.step)
+	var spikes [][2]int
 	for i, v := range h.y {
 		switch {
 		case !h.known[i]:
@@ -38,15 +42,39 @@ func (h *history) forgetSpikes() {
 				start = i
 			}
 		case start >= 0:
-			for k := start; k < i && i-start <= longest; k++ {
-				if h.known[k] {
-					h.known[k] = false
-					h.count--
-				}
+			if i-start <= longest {
+				spikes = append(spikes, [2]int{start, i})
 			}
 			start = -1
 		}
 	}
+	if len(spikes) > max(2, len(h.y)/h.day/spikeRare) && regular(spikes, hour) {
+		return
+	}
+	for _, s := range spikes {
+		for k := s[0]; k < s[1]; k++ {
+			if h.known[k] {
+				h.known[k] = false
+				h.count--
+			}
+		}
+	}
+}
+
+// regular tells whether two of three spikes ([from, to) each) come as long after the one before as is usual, to the hour.
+func regular(spikes [][2]int, hour int) bool {
+	var apart []int
+	for i := 1; i < len(spikes); i++ {
+		apart = append(apart, spikes[i][0]-spikes[i-1][0])
+	}
+	slices.Sort(apart)
+	usual, same := apart[len(apart)/2], 0
+	for _, a := range apart {
+		if max(a-usual, usual-a) <= hour {
+			same++
+		}
+	}
+	return 3*same >= 2*len(apart)
 }
 
 // limits are what a spike exceeds, in each hour of the history.

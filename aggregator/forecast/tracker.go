@@ -175,7 +175,7 @@ func (t *Tracker) Forecast(since time.Duration, demand float64) Forecast {
 	}
 	f.Mean = make([]float64, t.almanac.steps(t.added, t.horizon))
 	bands := blank(len(t.levels), len(f.Mean))
-	var moved [componentCount]float64
+	var moved [componentCount + cycleCount]float64
 	for k := range t.was {
 		moved[slow15m+k] = follower.level(k, t.was[k]) - t.was[k]
 	}
