@@ -127,7 +127,7 @@ func TestSleepingWorkloadIsNotReservedFor(t *testing.T) {
 		"asleep for 5 days":              {func(i int) float64 { return pick(i >= -5*144, 0, wave(i)) }, 0.5},
 		"asleep for 20 days":             {func(i int) float64 { return pick(i >= -20*144, 0, wave(i)) }, 0.01},
 		"one burst, 10 days ago":         {func(i int) float64 { return pick(i >= -10*144 && i < -10*144+24, 40, 0) }, 0.01},
-		"one burst, the day before":      {func(i int) float64 { return pick(i >= -2*144 && i < -2*144+24, 40, 0) }, 1},
+		"one burst, the day before":      {func(i int) float64 { return pick(i >= -2*144 && i < -2*144+24, 40, 0) }, 2},
 		"a batch each day, but not at 4": {func(i int) float64 { return pick((i+28*144)%144 >= 130, 8, 0) }, 9},
 	} {
 		f := predict(t, series(10*time.Minute, 28*144, c.f), 144)
