@@ -30,8 +30,8 @@ func targetKey(ref v1alpha1.ScaleTargetRef) string {
 	return group + "/" + ref.Kind + "/" + ref.Name
 }
 
-// olderPolicy returns the name of the policy that scales this one's target in its place: the oldest with strategy auto, by
-// creation time, then by name. Empty when this one is it. A policy that only observes is in nobody's way.
+// olderPolicy returns the name of the policy that scales this one's target in its place: the oldest that acts, by
+// creation time, then by name. Empty when this one is it. A policy that only observes is in nobody's way; one that is paused keeps its target.
 func (r *Reconciler) olderPolicy(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler) (string, error) {
 	var rivals v1alpha1.AdvancedHorizontalPodAutoscalerList
 	err := r.Client.List(ctx, &rivals, client.InNamespace(policy.Namespace),
@@ -42,7 +42,7 @@ func (r *Reconciler) olderPolicy(ctx context.Context, policy *v1alpha1.AdvancedH
 	oldest := policy
 	for i := range rivals.Items {
 		rival := &rivals.Items[i]
-		if rival.Spec.ScaleStrategy != v1alpha1.StrategyAuto || !rival.DeletionTimestamp.IsZero() {
+		if !rival.Spec.ScaleStrategy.Acts() || !rival.DeletionTimestamp.IsZero() {
 			continue
 		}
 		if older(rival, oldest) {

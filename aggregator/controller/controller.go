@@ -185,8 +185,11 @@ func (r *Reconciler) sync(ctx context.Context, policy *v1alpha1.AdvancedHorizont
 
 // apply sets the target to what was decided, where the strategy allows it and it is not there yet.
 func (r *Reconciler) apply(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, target Target, decision scaling.Decision) action {
-	if policy.Spec.ScaleStrategy != v1alpha1.StrategyAuto {
+	if !policy.Spec.ScaleStrategy.Acts() {
 		return action{able: True, note: Note{"ObserverStrategy", "the strategy is observer: decisions are shown and not applied"}}
+	}
+	if policy.Spec.Paused {
+		return action{able: True, note: Note{"Paused", "the policy is paused: decisions are shown and not applied"}}
 	}
 	ready := action{able: True, note: Note{"ReadyForNewScale", "the target can be read and set"}}
 	older, err := r.olderPolicy(ctx, policy)

@@ -201,7 +201,7 @@ func TestNumbersThatMoveWithEverySampleAreWrittenNowAndThen(t *testing.T) {
 	}
 	before := b.patches
 	w.run(2, 0.60)
-	if p := b.sync("fib-gpu", 2*time.Second); b.patches != before+1 || *p.Status.DesiredReplicas != 4 {
+	if p := b.sync("fib-gpu", 2*time.Second); b.patches != before+1 || *p.Status.DesiredReplicas != 6 {
 		t.Error("a decision that changed was not written at once")
 	}
 }

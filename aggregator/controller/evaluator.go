@@ -94,13 +94,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 	out.Forecast = e.forecasts.predict(ctx, target.Workload, *policy.Spec.Prediction.Quantile, out.Lead, now)
 
 	decision := scaling.Decide(
-		scaling.Policy{
-			TargetPercent:     out.TargetPercent,
-			MinReplicas:       out.Min,
-			MaxReplicas:       out.Max,
-			Tolerance:         scaling.DefaultTolerance,
-			DownStabilization: seconds(*policy.Spec.StabilizationWindowSeconds),
-		},
+		scalingPolicy(policy.Spec),
 		scaling.Inputs{
 			Current:    target.Replicas,
 			Pods:       pods,

@@ -86,20 +86,25 @@ func TestWrongPoliciesAreRefusedByFieldValueAndRange(t *testing.T) {
 		change func(*unstructured.Unstructured)
 		want   []string
 	}{
-		"strategy":         {set("automatic", "spec", "scaleStrategy"), []string{"spec.scaleStrategy", `"automatic"`, `"observer", "auto"`}},
-		"max below min":    {set(int64(9), "spec", "minReplicas"), []string{"spec.maxReplicas: Invalid value", "8: must be minReplicas (9) or more"}},
-		"min 0":            {set(int64(0), "spec", "minReplicas"), []string{"spec.minReplicas", "0", "greater than or equal to 1"}},
-		"max missing":      {set(nil, "spec", "maxReplicas"), []string{"spec.maxReplicas", "Required value"}},
-		"utilization 0":    {set(int64(0), append(target, "averageUtilization")...), []string{"spec.metrics[0].resource.target.averageUtilization", "0", "greater than or equal to 1"}},
-		"utilization 101":  {set(int64(101), append(target, "averageUtilization")...), []string{"spec.metrics[0].resource.target.averageUtilization", "101", "less than or equal to 100"}},
-		"target type":      {set("AverageValue", append(target, "type")...), []string{"spec.metrics[0].resource.target.type", `"AverageValue"`, `"Utilization"`}},
-		"metric cpu":       {set("cpu", "spec", "metrics", 0, "resource", "name"), []string{"spec.metrics[0].resource.name", `"cpu"`, `"gpu"`}},
-		"metric type":      {set("External", "spec", "metrics", 0, "type"), []string{"spec.metrics[0].type", `"External"`, `"Resource"`}},
-		"no metric":        {set([]any{}, "spec", "metrics"), []string{"spec.metrics", "0", "at least 1"}},
-		"window":           {set(int64(3601), "spec", "stabilizationWindowSeconds"), []string{"spec.stabilizationWindowSeconds", "3601", "less than or equal to 3600"}},
-		"quantile 100":     {set(int64(100), "spec", "prediction", "quantile"), []string{"spec.prediction.quantile", "100", "less than or equal to 99"}},
-		"quantile 0.95":    {set(0.95, "spec", "prediction", "quantile"), []string{"spec.prediction.quantile", "integer"}},
-		"lead":             {set(int64(-1), "spec", "prediction", "scaleUpForward"), []string{"spec.prediction.scaleUpForward", "-1", "greater than or equal to 0"}},
+		"strategy":        {set("automatic", "spec", "scaleStrategy"), []string{"spec.scaleStrategy", `"automatic"`, `"observer", "auto"`}},
+		"max below min":   {set(int64(9), "spec", "minReplicas"), []string{"spec.maxReplicas: Invalid value", "8: must be minReplicas (9) or more"}},
+		"min 0":           {set(int64(0), "spec", "minReplicas"), []string{"spec.minReplicas", "0", "greater than or equal to 1"}},
+		"max missing":     {set(nil, "spec", "maxReplicas"), []string{"spec.maxReplicas", "Required value"}},
+		"utilization 0":   {set(int64(0), append(target, "averageUtilization")...), []string{"spec.metrics[0].resource.target.averageUtilization", "0", "greater than or equal to 1"}},
+		"utilization 101": {set(int64(101), append(target, "averageUtilization")...), []string{"spec.metrics[0].resource.target.averageUtilization", "101", "less than or equal to 100"}},
+		"target type":     {set("AverageValue", append(target, "type")...), []string{"spec.metrics[0].resource.target.type", `"AverageValue"`, `"Utilization"`}},
+		"metric cpu":      {set("cpu", "spec", "metrics", 0, "resource", "name"), []string{"spec.metrics[0].resource.name", `"cpu"`, `"gpu"`}},
+		"metric type":     {set("External", "spec", "metrics", 0, "type"), []string{"spec.metrics[0].type", `"External"`, `"Resource"`}},
+		"no metric":       {set([]any{}, "spec", "metrics"), []string{"spec.metrics", "0", "at least 1"}},
+		"window":          {set(int64(3601), "spec", "stabilizationWindowSeconds"), []string{"spec.stabilizationWindowSeconds", "3601", "less than or equal to 3600"}},
+		"quantile 100":    {set(int64(100), "spec", "prediction", "quantile"), []string{"spec.prediction.quantile", "100", "less than or equal to 99"}},
+		"quantile 0.95":   {set(0.95, "spec", "prediction", "quantile"), []string{"spec.prediction.quantile", "integer"}},
+		"lead":            {set(int64(-1), "spec", "prediction", "scaleUpForward"), []string{"spec.prediction.scaleUpForward", "-1", "greater than or equal to 0"}},
+		"up window":       {set(int64(3601), "spec", "behavior", "scaleUp", "stabilizationWindowSeconds"), []string{"spec.behavior.scaleUp.stabilizationWindowSeconds", "3601", "less than or equal to 3600"}},
+		"select policy":   {set("Least", "spec", "behavior", "scaleDown", "selectPolicy"), []string{"spec.behavior.scaleDown.selectPolicy", "Least", "Disabled"}},
+		"tolerance":       {set("1.5", "spec", "behavior", "scaleUp", "tolerance"), []string{"spec.behavior.scaleUp.tolerance", "must be from 0 to 1"}},
+		"limit": {set([]any{map[string]any{"type": "GPUs", "value": int64(0), "periodSeconds": int64(1801)}}, "spec", "behavior", "scaleUp", "policies"),
+			[]string{"spec.behavior.scaleUp.policies[0].type", "GPUs", "spec.behavior.scaleUp.policies[0].value", "greater than or equal to 1", "1801"}},
 		"nameless target":  {set("", "spec", "scaleTargetRef", "name"), []string{"spec.scaleTargetRef.name", "at least 1 chars"}},
 		"no target":        {set(nil, "spec", "scaleTargetRef"), []string{"spec.scaleTargetRef", "Required value"}},
 		"no spec whatever": {set(nil, "spec"), []string{"spec", "Required value"}},
@@ -211,6 +216,29 @@ func TestAFieldThatIsNotActedUponIsNamedAndNotStored(t *testing.T) {
 	}
 	if _, found, _ := unstructured.NestedFieldNoCopy(stored.Object, "spec", "instanceBounds"); found {
 		t.Error("spec.instanceBounds was stored")
+	}
+}
+
+func TestABehaviorIsStoredAsItWasWritten(t *testing.T) {
+	policy := manifest("behaved")
+	set(map[string]any{
+		"scaleUp":   map[string]any{"tolerance": "0.05", "selectPolicy": "Min", "policies": []any{map[string]any{"type": "Pods", "value": int64(2), "periodSeconds": int64(60)}}},
+		"scaleDown": map[string]any{"stabilizationWindowSeconds": int64(600)},
+	}, "spec", "behavior")(policy)
+	if err := apiServer.client.Create(t.Context(), policy); err != nil {
+		t.Fatal(err)
+	}
+	var got v1alpha1.AdvancedHorizontalPodAutoscaler
+	if err := apiServer.client.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "behaved"}, &got); err != nil {
+		t.Fatal(err)
+	}
+	got.Spec.Default()
+	if err := got.Spec.Validate(); err != nil {
+		t.Error(err)
+	}
+	up, down := got.Spec.Behavior.ScaleUp, got.Spec.Behavior.ScaleDown
+	if up.Tolerance.String() != "50m" || up.Policies[0] != (v1alpha1.ScalingPolicy{Type: v1alpha1.PodsPolicy, Value: 2, PeriodSeconds: 60}) || *down.StabilizationWindowSeconds != 600 {
+		t.Errorf("stored %+v, %+v", up, down)
 	}
 }
 

@@ -42,9 +42,9 @@ type AdvancedHorizontalPodAutoscalerList struct {
 	Items []AdvancedHorizontalPodAutoscaler `json:"items"`
 }
 
-// ScaleStrategy says what is done with a decision.
+// ScaleStrategy says what a decision is made from and what is done with it.
 //
-// +kubebuilder:validation:Enum=observer;auto
+// +kubebuilder:validation:Enum=observer;auto;scalingUpOnly;proactive;reactive
 type ScaleStrategy string
 
 // The strategies.
@@ -53,14 +53,29 @@ const (
 	StrategyObserver ScaleStrategy = "observer"
 	// StrategyAuto applies each decision to the scale target.
 	StrategyAuto ScaleStrategy = "auto"
+	// StrategyScalingUpOnly applies those that add replicas.
+	StrategyScalingUpOnly ScaleStrategy = "scalingUpOnly"
+	// StrategyProactive applies what the forecast asks for, whatever the load is.
+	StrategyProactive ScaleStrategy = "proactive"
+	// StrategyReactive applies what the load asks for, whatever is forecast.
+	StrategyReactive ScaleStrategy = "reactive"
 )
+
+// strategies are all there are.
+var strategies = []ScaleStrategy{StrategyObserver, StrategyAuto, StrategyScalingUpOnly, StrategyProactive, StrategyReactive}
+
+// Acts reports whether decisions are applied.
+func (s ScaleStrategy) Acts() bool { return s != StrategyObserver }
 
 // AdvancedHorizontalPodAutoscalerSpec is what the user wants.
 //
 // +kubebuilder:validation:XValidation:rule="self.maxReplicas >= self.minReplicas",messageExpression="'%d: must be minReplicas (%d) or more'.format([self.maxReplicas, self.minReplicas])",fieldPath=".maxReplicas"
 type AdvancedHorizontalPodAutoscalerSpec struct {
 	// What is done with a decision. `observer` (the default) computes it and shows it in status and metrics, and
-	// scales nothing: watch it for a while, then switch. `auto` applies it through the target's scale subresource.
+	// scales nothing: watch it for a while, then switch. `auto` applies it through the target's scale subresource: the larger
+	// of what the present load (the reactive half) and the forecast (the proactive half) ask for. `scalingUpOnly` is `auto`
+	// that never removes a replica, but for those beyond maxReplicas. `reactive` and `proactive` act on one half alone and
+	// show the other; without a forecast `proactive` holds the replicas.
 	// +kubebuilder:default=observer
 	// +optional
 	ScaleStrategy ScaleStrategy `json:"scaleStrategy,omitempty"`
@@ -92,12 +107,22 @@ type AdvancedHorizontalPodAutoscalerSpec struct {
 	MaxReplicas int32 `json:"maxReplicas"`
 
 	// For how long, in seconds, the largest recommendation seen is kept before replicas are removed: 0 to 3600, default 300.
-	// It delays scaling down only. After a restart of the aggregator the window starts from the replicas found.
+	// It delays scaling down only; behavior.scaleDown.stabilizationWindowSeconds counts instead where it is given. After a restart of the aggregator the window starts from the replicas found.
 	// +kubebuilder:default=300
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=3600
 	// +optional
 	StabilizationWindowSeconds *int32 `json:"stabilizationWindowSeconds,omitempty"`
+
+	// How readily and how fast replicas are added and removed, as in a HorizontalPodAutoscaler (autoscaling/v2). Without it,
+	// replicas rise by four or to twice as many within 15 seconds, whichever is more, and fall after stabilizationWindowSeconds.
+	// +optional
+	Behavior *Behavior `json:"behavior,omitempty"`
+
+	// While true, nothing is scaled; decisions are made and shown as under `observer`. Set it for an incident or a migration
+	// and the strategy stays as it is.
+	// +optional
+	Paused bool `json:"paused,omitempty"`
 
 	// How the forecast is used. The proactive half acts once 24 hours of the workload's demand are known; before that the
 	// forecast is shown (condition ForecastReady=False, reason LearningDailyPattern or InsufficientHistory) and the reactive

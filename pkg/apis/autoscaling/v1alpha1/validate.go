@@ -3,6 +3,7 @@ package v1alpha1
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Validate says what is wrong with a policy that did not pass an API server, such as one from a file: each wrong field by its
@@ -20,8 +21,8 @@ func (s *AdvancedHorizontalPodAutoscalerSpec) Validate() error {
 			wrong(field, *value, "%d to %d", low, high)
 		}
 	}
-	if s.ScaleStrategy != StrategyObserver && s.ScaleStrategy != StrategyAuto {
-		wrong("scaleStrategy", string(s.ScaleStrategy), "%s or %s", StrategyObserver, StrategyAuto)
+	if !slices.Contains(strategies, s.ScaleStrategy) {
+		wrong("scaleStrategy", string(s.ScaleStrategy), "observer, auto, scalingUpOnly, proactive or reactive")
 	}
 	for field, value := range map[string]string{
 		"apiVersion": s.ScaleTargetRef.APIVersion, "kind": s.ScaleTargetRef.Kind, "name": s.ScaleTargetRef.Name,
@@ -54,5 +55,10 @@ func (s *AdvancedHorizontalPodAutoscalerSpec) Validate() error {
 	between("stabilizationWindowSeconds", s.StabilizationWindowSeconds, 0, 3600)
 	between("prediction.quantile", s.Prediction.Quantile, 1, 99)
 	between("prediction.scaleUpForward", s.Prediction.ScaleUpForward, 0, 3600)
+	if s.Behavior != nil {
+		for direction, rules := range map[string]*ScalingRules{"scaleUp": s.Behavior.ScaleUp, "scaleDown": s.Behavior.ScaleDown} {
+			rules.validate("behavior."+direction+".", wrong)
+		}
+	}
 	return errors.Join(errs...)
 }

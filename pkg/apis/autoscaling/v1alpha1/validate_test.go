@@ -3,6 +3,9 @@ package v1alpha1
 import (
 	"strings"
 	"testing"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/ptr"
 )
 
 func valid() AdvancedHorizontalPodAutoscalerSpec {
@@ -35,7 +38,7 @@ func TestWrongFieldIsNamedWithItsValueAndWhatIsAllowed(t *testing.T) {
 		change func(*AdvancedHorizontalPodAutoscalerSpec)
 		want   string
 	}{
-		"strategy":      {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.ScaleStrategy = "automatic" }, `spec.scaleStrategy is "automatic": it must be observer or auto`},
+		"strategy":      {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.ScaleStrategy = "automatic" }, `spec.scaleStrategy is "automatic": it must be observer, auto, scalingUpOnly, proactive or reactive`},
 		"target":        {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.ScaleTargetRef.Name = "" }, `spec.scaleTargetRef.name is "": it must be given`},
 		"no metric":     {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Metrics = nil }, `spec.metrics is 0: it must be a list of exactly one metric`},
 		"other metric":  {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Metrics[0].Resource.Name = "cpu" }, `spec.metrics[0].resource.name is "cpu": it must be gpu`},
@@ -45,6 +48,24 @@ func TestWrongFieldIsNamedWithItsValueAndWhatIsAllowed(t *testing.T) {
 		"window":        {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.StabilizationWindowSeconds = n(3601) }, `spec.stabilizationWindowSeconds is 3601: it must be 0 to 3600`},
 		"quantile":      {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Prediction.Quantile = n(100) }, `spec.prediction.quantile is 100: it must be 1 to 99`},
 		"lead":          {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Prediction.ScaleUpForward = n(-1) }, `spec.prediction.scaleUpForward is -1: it must be 0 to 3600`},
+		"up window": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.Behavior = &Behavior{ScaleUp: &ScalingRules{StabilizationWindowSeconds: n(3601)}}
+		}, `spec.behavior.scaleUp.stabilizationWindowSeconds is 3601: it must be 0 to 3600`},
+		"select": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.Behavior = &Behavior{ScaleDown: &ScalingRules{SelectPolicy: "Least"}}
+		}, `spec.behavior.scaleDown.selectPolicy is "Least": it must be Max, Min or Disabled`},
+		"limit type": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.Behavior = &Behavior{ScaleDown: &ScalingRules{Policies: []ScalingPolicy{{Type: "GPUs", Value: 1, PeriodSeconds: 1}}}}
+		}, `spec.behavior.scaleDown.policies[0].type is "GPUs": it must be Pods or Percent`},
+		"limit value": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.Behavior = &Behavior{ScaleDown: &ScalingRules{Policies: []ScalingPolicy{{Type: PodsPolicy, PeriodSeconds: 1}}}}
+		}, `spec.behavior.scaleDown.policies[0].value is 0: it must be 1 to 2147483647`},
+		"limit period": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.Behavior = &Behavior{ScaleDown: &ScalingRules{Policies: []ScalingPolicy{{Type: PercentPolicy, Value: 1, PeriodSeconds: 1801}}}}
+		}, `spec.behavior.scaleDown.policies[0].periodSeconds is 1801: it must be 1 to 1800`},
+		"tolerance": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.Behavior = &Behavior{ScaleUp: &ScalingRules{Tolerance: ptr.To(resource.MustParse("1.5"))}}
+		}, `spec.behavior.scaleUp.tolerance is "1500m": it must be 0 to 1`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := valid()

@@ -1,0 +1,48 @@
+package controller
+
+import (
+	"github.com/foretide/foretide/aggregator/scaling"
+	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
+)
+
+// scalingPolicy is a policy as the decision knows it.
+func scalingPolicy(spec v1alpha1.AdvancedHorizontalPodAutoscalerSpec) scaling.Policy {
+	p := scaling.Policy{
+		TargetPercent: targetPercent(spec), MinReplicas: *spec.MinReplicas, MaxReplicas: spec.MaxReplicas,
+		Up: scaling.DefaultUp(), Down: scaling.DefaultDown(),
+	}
+	p.Down.Stabilization = seconds(*spec.StabilizationWindowSeconds)
+	if b := spec.Behavior; b != nil {
+		p.Up, p.Down = changed(p.Up, b.ScaleUp), changed(p.Down, b.ScaleDown)
+	}
+	switch spec.ScaleStrategy {
+	case v1alpha1.StrategyScalingUpOnly:
+		p.Down.Select = scaling.SelectDisabled
+	case v1alpha1.StrategyProactive:
+		p.Only = scaling.ProactiveHalf
+	case v1alpha1.StrategyReactive:
+		p.Only = scaling.ReactiveHalf
+	}
+	return p
+}
+
+// changed are rules with what is given of them in the policy.
+func changed(rules scaling.Rules, given *v1alpha1.ScalingRules) scaling.Rules {
+	if given == nil {
+		return rules
+	}
+	if s := given.StabilizationWindowSeconds; s != nil {
+		rules.Stabilization = seconds(*s)
+	}
+	if given.Tolerance != nil {
+		rules.Tolerance = given.Tolerance.AsApproximateFloat64()
+	}
+	rules.Select = scaling.Select(given.SelectPolicy)
+	if given.Policies != nil {
+		rules.Limits = nil
+	}
+	for _, l := range given.Policies {
+		rules.Limits = append(rules.Limits, scaling.Limit{Percent: l.Type == v1alpha1.PercentPolicy, Value: l.Value, Period: seconds(l.PeriodSeconds)})
+	}
+	return rules
+}
