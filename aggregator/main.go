@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"slices"
 	"syscall"
+	_ "time/tzdata" // policies name time zones, and an image may have none
 
 	"github.com/foretide/foretide/aggregator/app"
 )

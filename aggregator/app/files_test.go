@@ -71,7 +71,7 @@ func TestWrongPoliciesAreNamed(t *testing.T) {
 		`spec.metrics[0].resource.target.averageUtilization is 0: it must be 1 to 100`:               swap("averageUtilization: 20", "averageUtilization: 0"),
 		`spec.maxReplicas is 8: it must be minReplicas (9) or more`:                                  webPolicy + "  minReplicas: 9\n",
 		`spec.prediction.quantile is 100: it must be 1 to 99`:                                        webPolicy + "  prediction: {quantile: 100}\n",
-		`spec.scaleStrategy is "manual": it must be observer or auto`:                                webPolicy + "  scaleStrategy: manual\n",
+		`spec.scaleStrategy is "manual": it must be observer, auto, scalingUpOnly, proactive or reactive`:                                webPolicy + "  scaleStrategy: manual\n",
 		`document 2: metadata.name is "web" in namespace "default": a policy before has the same`:    webPolicy + "---\n" + webPolicy,
 		`policies.yaml" holds no policy: it must be a YAML file of them`:                             "# nothing yet\n",
 	} {

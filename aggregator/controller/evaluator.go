@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -25,6 +26,7 @@ type Evaluator struct {
 // window is a policy's memory of its own recommendations and of who shared the load, for the target they were made for.
 type window struct {
 	target v1alpha1.ScaleTargetRef
+	rules  rules
 	scaling.Window
 	// ready are the pods that were ready at the last look, shared since when they were.
 	ready  []string
@@ -93,8 +95,14 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 	out.Data = fresh
 	out.Forecast = e.forecasts.predict(ctx, target.Workload, *policy.Spec.Prediction.Quantile, out.Lead, now)
 
+	wanted, err := memory.rules.of(policy, now, out.Lead)
+	if err != nil {
+		out.Decision = &scaling.Decision{Replicas: target.Replicas, Reason: scaling.InvalidPolicy, Message: fmt.Sprintf("%v; replicas are held", err)}
+		return out
+	}
+	out.Min, out.Max = wanted.MinReplicas, wanted.MaxReplicas
 	decision := scaling.Decide(
-		scalingPolicy(policy.Spec),
+		wanted,
 		scaling.Inputs{
 			Current:    target.Replicas,
 			Pods:       pods,

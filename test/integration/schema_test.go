@@ -60,6 +60,18 @@ func set(value any, path ...any) func(*unstructured.Unstructured) {
 	}
 }
 
+// window is an entry of instanceBounds.
+func window(start, end, cron string, least, most int64) map[string]any {
+	w := map[string]any{"bounds": []any{map[string]any{"cron": cron, "minReplicas": least, "maxReplicas": most}}}
+	if start != "" {
+		w["startTime"] = start
+	}
+	if end != "" {
+		w["endTime"] = end
+	}
+	return w
+}
+
 func TestDefaultsAreFilledIn(t *testing.T) {
 	if err := apiServer.client.Create(t.Context(), manifest("defaults")); err != nil {
 		t.Fatal(err)
@@ -105,6 +117,11 @@ func TestWrongPoliciesAreRefusedByFieldValueAndRange(t *testing.T) {
 		"tolerance":       {set("1.5", "spec", "behavior", "scaleUp", "tolerance"), []string{"spec.behavior.scaleUp.tolerance", "must be from 0 to 1"}},
 		"limit": {set([]any{map[string]any{"type": "GPUs", "value": int64(0), "periodSeconds": int64(1801)}}, "spec", "behavior", "scaleUp", "policies"),
 			[]string{"spec.behavior.scaleUp.policies[0].type", "GPUs", "spec.behavior.scaleUp.policies[0].value", "greater than or equal to 1", "1801"}},
+		"start":            {set([]any{window("2026-13-01 00:00:00", "", "* * ? * *", 1, 2)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].startTime", "2026-13-01", "should match"}},
+		"end":              {set([]any{window("2026-02-01 00:00:00", "2026-01-01 00:00:00", "* * ? * *", 1, 2)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].endTime", "must be after startTime (2026-02-01 00:00:00)"}},
+		"numbered weekday": {set([]any{window("", "", "* * ? * 1-5", 1, 2)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].bounds[0].cron", "1-5", "should match"}},
+		"seconds":          {set([]any{window("", "", "0 * * ? * MON", 1, 2)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].bounds[0].cron", "should match"}},
+		"window's bounds":  {set([]any{window("", "", "* * ? * MON", 3, 2)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].bounds[0].maxReplicas", "2: must be minReplicas (3) or more"}},
 		"nameless target":  {set("", "spec", "scaleTargetRef", "name"), []string{"spec.scaleTargetRef.name", "at least 1 chars"}},
 		"no target":        {set(nil, "spec", "scaleTargetRef"), []string{"spec.scaleTargetRef", "Required value"}},
 		"no spec whatever": {set(nil, "spec"), []string{"spec", "Required value"}},
@@ -198,24 +215,39 @@ func TestAManifestForAHPANeedsOnlyAnotherAPIVersion(t *testing.T) {
 }
 
 func TestAFieldThatIsNotActedUponIsNamedAndNotStored(t *testing.T) {
+	text := bytes.ReplaceAll(append(ahpaManifest(t), "  customized: true\n"...), []byte("name: fib-gpu"), []byte("name: customized"))
+	if out, err := kubectl(t, text, "apply", "-f", "-"); err == nil || !strings.Contains(out, `unknown field "spec.customized"`) {
+		t.Errorf("strict: %v, %s", err, out)
+	}
+	if out, err := kubectl(t, text, "apply", "--validate=warn", "-f", "-"); err != nil || !strings.Contains(out, `unknown field "spec.customized"`) {
+		t.Errorf("warn: %v, %s", err, out)
+	}
+	stored := &unstructured.Unstructured{}
+	stored.SetGroupVersionKind(v1alpha1.GroupVersion().WithKind(v1alpha1.Kind))
+	if err := apiServer.client.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "customized"}, stored); err != nil {
+		t.Fatal(err)
+	}
+	if _, found, _ := unstructured.NestedFieldNoCopy(stored.Object, "spec", "customized"); found {
+		t.Error("spec.customized was stored")
+	}
+}
+
+func TestAHPAsInstanceBoundsAreTaken(t *testing.T) {
 	bounds, err := os.ReadFile("testdata/instance-bounds.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := bytes.ReplaceAll(append(ahpaManifest(t), bounds...), []byte("name: fib-gpu"), []byte("name: bounded"))
-	if out, err := kubectl(t, text, "apply", "-f", "-"); err == nil || !strings.Contains(out, `unknown field "spec.instanceBounds"`) {
-		t.Errorf("strict: %v, %s", err, out)
+	if out, err := kubectl(t, text, "apply", "-f", "-"); err != nil {
+		t.Fatal(out, err)
 	}
-	if out, err := kubectl(t, text, "apply", "--validate=warn", "-f", "-"); err != nil || !strings.Contains(out, `unknown field "spec.instanceBounds"`) {
-		t.Errorf("warn: %v, %s", err, out)
-	}
-	stored := &unstructured.Unstructured{}
-	stored.SetGroupVersionKind(v1alpha1.GroupVersion().WithKind(v1alpha1.Kind))
-	if err := apiServer.client.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "bounded"}, stored); err != nil {
+	var got v1alpha1.AdvancedHorizontalPodAutoscaler
+	if err := apiServer.client.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "bounded"}, &got); err != nil {
 		t.Fatal(err)
 	}
-	if _, found, _ := unstructured.NestedFieldNoCopy(stored.Object, "spec", "instanceBounds"); found {
-		t.Error("spec.instanceBounds was stored")
+	want := v1alpha1.CronBounds{Cron: "* 0-8 ? * MON-FRI", MinReplicas: 4, MaxReplicas: 15}
+	if w := got.Spec.InstanceBounds; len(w) != 1 || w[0].StartTime != "2021-12-16 00:00:00" || w[0].Bounds[0] != want {
+		t.Errorf("stored %+v", w)
 	}
 }
 

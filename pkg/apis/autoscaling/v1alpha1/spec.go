@@ -18,6 +18,9 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Replicas",type=integer,JSONPath=`.status.currentReplicas`,description="replicas the workload is set to"
 // +kubebuilder:printcolumn:name="MinPods",type=integer,JSONPath=`.spec.minReplicas`,description="lower bound"
 // +kubebuilder:printcolumn:name="MaxPods",type=integer,JSONPath=`.spec.maxReplicas`,description="upper bound"
+// +kubebuilder:printcolumn:name="Proactive",type=integer,JSONPath=`.status.proactiveReplicas`,priority=1,description="replicas the forecast asks for"
+// +kubebuilder:printcolumn:name="Reactive",type=integer,JSONPath=`.status.reactiveReplicas`,priority=1,description="replicas the present load asks for"
+// +kubebuilder:printcolumn:name="Decision",type=string,JSONPath=`.status.decision.reason`,priority=1,description="why the decision is what it is, in a word"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type AdvancedHorizontalPodAutoscaler struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -105,6 +108,20 @@ type AdvancedHorizontalPodAutoscalerSpec struct {
 	// +kubebuilder:validation:Minimum=1
 	// +required
 	MaxReplicas int32 `json:"maxReplicas"`
+
+	// Bounds that hold at certain times instead of minReplicas and maxReplicas. Where several hold at once, the largest
+	// minReplicas and the largest maxReplicas of them count.
+	// +kubebuilder:validation:MaxItems=50
+	// +listType=atomic
+	// +optional
+	InstanceBounds []InstanceBounds `json:"instanceBounds,omitempty"`
+
+	// By whose clock and calendar instanceBounds are read: a name of the IANA time zone database, such as `Europe/Berlin`.
+	// Default UTC. Where its clocks are set forward, the minutes that are left out hold nothing; where they are set back, the
+	// minutes that come twice hold twice.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	TimeZone string `json:"timeZone,omitempty"`
 
 	// For how long, in seconds, the largest recommendation seen is kept before replicas are removed: 0 to 3600, default 300.
 	// It delays scaling down only; behavior.scaleDown.stabilizationWindowSeconds counts instead where it is given. After a restart of the aggregator the window starts from the replicas found.

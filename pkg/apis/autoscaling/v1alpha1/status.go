@@ -17,6 +17,12 @@ type AdvancedHorizontalPodAutoscalerStatus struct {
 	// +optional
 	DesiredReplicas *int32 `json:"desiredReplicas,omitempty"`
 
+	// The bounds in force: spec.minReplicas and spec.maxReplicas, or those of spec.instanceBounds now and within the lead time.
+	// +optional
+	MinReplicas *int32 `json:"minReplicas,omitempty"`
+	// +optional
+	MaxReplicas *int32 `json:"maxReplicas,omitempty"`
+
 	// The metrics as last read, in the order of spec.metrics; empty while unknown.
 	// +listType=atomic
 	// +optional

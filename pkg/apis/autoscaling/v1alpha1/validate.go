@@ -55,6 +55,12 @@ func (s *AdvancedHorizontalPodAutoscalerSpec) Validate() error {
 	between("stabilizationWindowSeconds", s.StabilizationWindowSeconds, 0, 3600)
 	between("prediction.quantile", s.Prediction.Quantile, 1, 99)
 	between("prediction.scaleUpForward", s.Prediction.ScaleUpForward, 0, 3600)
+	if _, err := s.Location(); err != nil {
+		errs = append(errs, err)
+	}
+	for i, b := range s.InstanceBounds {
+		b.validate(fmt.Sprintf("instanceBounds[%d].", i), wrong)
+	}
 	if s.Behavior != nil {
 		for direction, rules := range map[string]*ScalingRules{"scaleUp": s.Behavior.ScaleUp, "scaleDown": s.Behavior.ScaleDown} {
 			rules.validate("behavior."+direction+".", wrong)

@@ -48,6 +48,21 @@ func TestWrongFieldIsNamedWithItsValueAndWhatIsAllowed(t *testing.T) {
 		"window":        {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.StabilizationWindowSeconds = n(3601) }, `spec.stabilizationWindowSeconds is 3601: it must be 0 to 3600`},
 		"quantile":      {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Prediction.Quantile = n(100) }, `spec.prediction.quantile is 100: it must be 1 to 99`},
 		"lead":          {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Prediction.ScaleUpForward = n(-1) }, `spec.prediction.scaleUpForward is -1: it must be 0 to 3600`},
+		"time zone":     {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.TimeZone = "Europe/Atlantis" }, `spec.timeZone is "Europe/Atlantis": it must be a name of the IANA`},
+		"their time":    {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.TimeZone = "Local" }, `spec.timeZone is "Local": it must be a name of the IANA`},
+		"start": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.InstanceBounds = []InstanceBounds{{StartTime: "2026-02-30 00:00:00"}}
+		}, `spec.instanceBounds[0].startTime is "2026-02-30 00:00:00": it must be a time as 2006-01-02 15:04:05`},
+		"end": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.InstanceBounds = []InstanceBounds{{StartTime: "2026-02-03 00:00:00", EndTime: "2026-02-03 00:00:00"}}
+		}, `spec.instanceBounds[0].endTime is "2026-02-03 00:00:00": it must be after startTime (2026-02-03 00:00:00)`},
+		"no bounds": {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.InstanceBounds = []InstanceBounds{{}} }, `spec.instanceBounds[0].bounds is 0: it must be a list of at least one`},
+		"cron": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.InstanceBounds = []InstanceBounds{{Bounds: []CronBounds{{Cron: "* 22-6 ? * *", MinReplicas: 1, MaxReplicas: 2}}}}
+		}, `spec.instanceBounds[0].bounds[0].cron is "* 22-6 ? * *": it must be a cron expression: beginning of range (22)`},
+		"bound": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.InstanceBounds = []InstanceBounds{{Bounds: []CronBounds{{Cron: "* * * * *", MinReplicas: 3, MaxReplicas: 2}}}}
+		}, `spec.instanceBounds[0].bounds[0].maxReplicas is 2: it must be minReplicas (3) or more`},
 		"up window": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
 			s.Behavior = &Behavior{ScaleUp: &ScalingRules{StabilizationWindowSeconds: n(3601)}}
 		}, `spec.behavior.scaleUp.stabilizationWindowSeconds is 3601: it must be 0 to 3600`},
