@@ -84,9 +84,9 @@ type AdvancedHorizontalPodAutoscalerSpec struct {
 	ScaleStrategy ScaleStrategy `json:"scaleStrategy,omitempty"`
 
 	// The workload to scale, in the policy's own namespace: anything with a scale subresource whose status names a pod
-	// selector (Deployment, StatefulSet, ReplicaSet and most custom kinds). At most one `auto` policy acts on a target: the
-	// oldest; others get the condition AbleToScale=False, reason TargetConflict. Do not put a HorizontalPodAutoscaler on
-	// the same target.
+	// selector (Deployment, StatefulSet, ReplicaSet and most custom kinds). One autoscaler acts on a target: of several
+	// policies that act the oldest, and none while a HorizontalPodAutoscaler (a KEDA ScaledObject has one) is on the same
+	// target. The others get the condition AbleToScale=False, reason TargetConflict. `observer` may run beside any of them.
 	// +required
 	ScaleTargetRef ScaleTargetRef `json:"scaleTargetRef"`
 
