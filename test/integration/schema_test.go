@@ -60,9 +60,9 @@ func set(value any, path ...any) func(*unstructured.Unstructured) {
 	}
 }
 
-// window is an entry of instanceBounds.
-func window(start, end, cron string, least, most int64) map[string]any {
-	w := map[string]any{"bounds": []any{map[string]any{"cron": cron, "minReplicas": least, "maxReplicas": most}}}
+// window is an entry of instanceBounds with a maxReplicas of 2.
+func window(start, end, cron string, least int64) map[string]any {
+	w := map[string]any{"bounds": []any{map[string]any{"cron": cron, "minReplicas": least, "maxReplicas": int64(2)}}}
 	if start != "" {
 		w["startTime"] = start
 	}
@@ -117,11 +117,11 @@ func TestWrongPoliciesAreRefusedByFieldValueAndRange(t *testing.T) {
 		"tolerance":       {set("1.5", "spec", "behavior", "scaleUp", "tolerance"), []string{"spec.behavior.scaleUp.tolerance", "must be from 0 to 1"}},
 		"limit": {set([]any{map[string]any{"type": "GPUs", "value": int64(0), "periodSeconds": int64(1801)}}, "spec", "behavior", "scaleUp", "policies"),
 			[]string{"spec.behavior.scaleUp.policies[0].type", "GPUs", "spec.behavior.scaleUp.policies[0].value", "greater than or equal to 1", "1801"}},
-		"start":            {set([]any{window("2026-13-01 00:00:00", "", "* * ? * *", 1, 2)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].startTime", "2026-13-01", "should match"}},
-		"end":              {set([]any{window("2026-02-01 00:00:00", "2026-01-01 00:00:00", "* * ? * *", 1, 2)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].endTime", "must be after startTime (2026-02-01 00:00:00)"}},
-		"numbered weekday": {set([]any{window("", "", "* * ? * 1-5", 1, 2)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].bounds[0].cron", "1-5", "should match"}},
-		"seconds":          {set([]any{window("", "", "0 * * ? * MON", 1, 2)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].bounds[0].cron", "should match"}},
-		"window's bounds":  {set([]any{window("", "", "* * ? * MON", 3, 2)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].bounds[0].maxReplicas", "2: must be minReplicas (3) or more"}},
+		"start":            {set([]any{window("2026-13-01 00:00:00", "", "* * ? * *", 1)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].startTime", "2026-13-01", "should match"}},
+		"end":              {set([]any{window("2026-02-01 00:00:00", "2026-01-01 00:00:00", "* * ? * *", 1)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].endTime", "must be after startTime (2026-02-01 00:00:00)"}},
+		"numbered weekday": {set([]any{window("", "", "* * ? * 1-5", 1)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].bounds[0].cron", "1-5", "should match"}},
+		"seconds":          {set([]any{window("", "", "0 * * ? * MON", 1)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].bounds[0].cron", "should match"}},
+		"window's bounds":  {set([]any{window("", "", "* * ? * MON", 3)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].bounds[0].maxReplicas", "2: must be minReplicas (3) or more"}},
 		"nameless target":  {set("", "spec", "scaleTargetRef", "name"), []string{"spec.scaleTargetRef.name", "at least 1 chars"}},
 		"no target":        {set(nil, "spec", "scaleTargetRef"), []string{"spec.scaleTargetRef", "Required value"}},
 		"no spec whatever": {set(nil, "spec"), []string{"spec", "Required value"}},
