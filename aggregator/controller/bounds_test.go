@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 
 	"github.com/foretide/foretide/aggregator/scaling"
@@ -52,7 +53,7 @@ func TestBoundsAreThoseOfTheMoment(t *testing.T) {
 func TestReplicasOfAWindowAreThereWhenItBegins(t *testing.T) {
 	w := newWorld(2, 0.20)
 	p := bounded("", v1alpha1.InstanceBounds{Bounds: []v1alpha1.CronBounds{cronBounds("* 13 ? * *", 10, 12), cronBounds("* 14 ? * *", 1, 2)}})
-	p.Spec.Prediction.ScaleUpForward = ptr.To(int32(180))
+	p.Spec.Prediction.ScaleUpForward = ptr.To(intstr.FromInt32(180))
 	e := NewEvaluator(w, w, nil)
 	for after, want := range map[time.Duration][2]int32{
 		57*time.Minute - time.Second: {1, 8},

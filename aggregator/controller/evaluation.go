@@ -23,6 +23,8 @@ type Evaluation struct {
 	Min, Max      int32
 	// Lead is how far ahead pods are asked for.
 	Lead time.Duration
+	// LeadPods is how many pods it was measured on; 0 when it was not.
+	LeadPods int
 	// Quantile is the policy's own, between 0 and 1.
 	Quantile float64
 

@@ -27,6 +27,7 @@ type Evaluator struct {
 type window struct {
 	target v1alpha1.ScaleTargetRef
 	rules  rules
+	starts starts
 	scaling.Window
 	// ready are the pods that were ready at the last look, shared since when they were.
 	ready  []string
@@ -91,6 +92,8 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 	out.Workload, out.Current = target.Workload, &target.Replicas
 
 	memory := e.window(policy)
+	memory.starts.watch(target.Pods)
+	out.Lead, out.LeadPods = memory.starts.lead(policy.Spec)
 	pods, settling, fresh := e.observe(target, memory.since(target.Pods, now), now)
 	out.Data = fresh
 	out.Forecast = e.forecasts.predict(ctx, target.Workload, *policy.Spec.Prediction.Quantile, out.Lead, now)
@@ -148,7 +151,7 @@ func describe(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) E
 		TargetPercent: targetPercent(spec),
 		Min:           *spec.MinReplicas,
 		Max:           spec.MaxReplicas,
-		Lead:          seconds(*spec.Prediction.ScaleUpForward),
+		Lead:          fixedLead(spec),
 		Quantile:      float64(*spec.Prediction.Quantile) / 100,
 		Workload:      Workload{policy.Namespace, spec.ScaleTargetRef.Kind, spec.ScaleTargetRef.Name},
 	}

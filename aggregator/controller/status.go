@@ -20,11 +20,13 @@ func report(status *v1alpha1.AdvancedHorizontalPodAutoscalerStatus, generation i
 	status.CurrentReplicas = e.Current
 	status.DesiredReplicas, status.ProactiveReplicas, status.ReactiveReplicas = nil, nil, nil
 	status.CurrentMetrics, status.Forecast, status.MinReplicas, status.MaxReplicas = nil, nil, nil, nil
+	status.LeadTimeSeconds, status.LeadTimePods = nil, 0
 	status.Decision = &v1alpha1.DecisionStatus{Reason: e.Problem.Reason, Message: e.Problem.Message}
 	if d := e.Decision; d != nil {
 		status.DesiredReplicas, status.ProactiveReplicas, status.ReactiveReplicas = &d.Replicas, d.Proactive, d.Reactive
 		status.CurrentMetrics = metrics(d.CurrentPercent)
 		status.MinReplicas, status.MaxReplicas = &e.Min, &e.Max
+		status.LeadTimeSeconds, status.LeadTimePods = new(int32(e.Lead/time.Second)), int32(e.LeadPods)
 		status.Forecast = forecastStatus(e.Forecast)
 		status.Decision = &v1alpha1.DecisionStatus{Reason: string(d.Reason), Message: d.Message}
 	}

@@ -1,6 +1,9 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
 
 // AdvancedHorizontalPodAutoscaler scales a workload on the GPU load of its pods: by what they do now (reactive, with the
 // arithmetic of the HorizontalPodAutoscaler) and by what their own history says they will do (proactive). The larger of the
@@ -241,11 +244,13 @@ type Prediction struct {
 	// +optional
 	Quantile *int32 `json:"quantile,omitempty"`
 
-	// How far ahead, in seconds, pods are asked for: 0 to 3600, default 180. Set it to what a new pod takes from created to
-	// ready. The decision uses the largest demand forecast from now until so many seconds, and one minute, ahead.
+	// How far ahead, in seconds, pods are asked for: 0 to 3600, default 180; or `auto`. Set it to what a new pod takes from
+	// created to ready. `auto` is what nine in ten of this workload's pods have taken (status.leadTimeSeconds), as soon as three
+	// of them are known, and 180 before. The decision uses the largest demand forecast from now until so many seconds, and one
+	// minute, ahead.
 	// +kubebuilder:default=180
-	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=3600
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 0 && self <= 3600 : self == 'auto'",message="must be 0 to 3600, or auto"
 	// +optional
-	ScaleUpForward *int32 `json:"scaleUpForward,omitempty"`
+	ScaleUpForward *intstr.IntOrString `json:"scaleUpForward,omitempty"`
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // Validate says what is wrong with a policy that did not pass an API server, such as one from a file: each wrong field by its
@@ -54,7 +56,14 @@ func (s *AdvancedHorizontalPodAutoscalerSpec) Validate() error {
 	}
 	between("stabilizationWindowSeconds", s.StabilizationWindowSeconds, 0, 3600)
 	between("prediction.quantile", s.Prediction.Quantile, 1, 99)
-	between("prediction.scaleUpForward", s.Prediction.ScaleUpForward, 0, 3600)
+	switch lead := s.Prediction.ScaleUpForward; {
+	case lead == nil:
+		wrong("prediction.scaleUpForward", nil, "given")
+	case lead.Type == intstr.String && lead.StrVal != Auto:
+		wrong("prediction.scaleUpForward", lead.StrVal, "0 to 3600, or %s", Auto)
+	case lead.Type == intstr.Int && (lead.IntVal < 0 || lead.IntVal > 3600):
+		wrong("prediction.scaleUpForward", lead.IntVal, "0 to 3600, or %s", Auto)
+	}
 	if _, err := s.Location(); err != nil {
 		errs = append(errs, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 )
 
@@ -27,7 +28,7 @@ func TestDefaultsAreValid(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s.ScaleStrategy != StrategyObserver || *s.MinReplicas != 1 || *s.StabilizationWindowSeconds != 300 ||
-		*s.Prediction.Quantile != 95 || *s.Prediction.ScaleUpForward != 180 {
+		*s.Prediction.Quantile != 95 || s.Prediction.ScaleUpForward.IntVal != 180 {
 		t.Errorf("defaults: %+v", s)
 	}
 }
@@ -47,9 +48,14 @@ func TestWrongFieldIsNamedWithItsValueAndWhatIsAllowed(t *testing.T) {
 		"max below min": {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.MinReplicas = n(9) }, `spec.maxReplicas is 8: it must be minReplicas (9) or more`},
 		"window":        {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.StabilizationWindowSeconds = n(3601) }, `spec.stabilizationWindowSeconds is 3601: it must be 0 to 3600`},
 		"quantile":      {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Prediction.Quantile = n(100) }, `spec.prediction.quantile is 100: it must be 1 to 99`},
-		"lead":          {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Prediction.ScaleUpForward = n(-1) }, `spec.prediction.scaleUpForward is -1: it must be 0 to 3600`},
-		"time zone":     {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.TimeZone = "Europe/Atlantis" }, `spec.timeZone is "Europe/Atlantis": it must be a name of the IANA`},
-		"their time":    {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.TimeZone = "Local" }, `spec.timeZone is "Local": it must be a name of the IANA`},
+		"lead": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.Prediction.ScaleUpForward = ptr.To(intstr.FromInt32(-1))
+		}, `spec.prediction.scaleUpForward is -1: it must be 0 to 3600, or auto`},
+		"lead in words": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.Prediction.ScaleUpForward = ptr.To(intstr.FromString("3m"))
+		}, `spec.prediction.scaleUpForward is "3m": it must be 0 to 3600, or auto`},
+		"time zone":  {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.TimeZone = "Europe/Atlantis" }, `spec.timeZone is "Europe/Atlantis": it must be a name of the IANA`},
+		"their time": {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.TimeZone = "Local" }, `spec.timeZone is "Local": it must be a name of the IANA`},
 		"start": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
 			s.InstanceBounds = []InstanceBounds{{StartTime: "2026-02-30 00:00:00"}}
 		}, `spec.instanceBounds[0].startTime is "2026-02-30 00:00:00": it must be a time as 2006-01-02 15:04:05`},
