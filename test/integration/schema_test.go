@@ -112,7 +112,7 @@ func TestWrongPoliciesAreRefusedByFieldValueAndRange(t *testing.T) {
 		"quantile 100":    {set(int64(100), "spec", "prediction", "quantile"), []string{"spec.prediction.quantile", "100", "less than or equal to 99"}},
 		"quantile 0.95":   {set(0.95, "spec", "prediction", "quantile"), []string{"spec.prediction.quantile", "integer"}},
 		"lead":            {set(int64(-1), "spec", "prediction", "scaleUpForward"), []string{"spec.prediction.scaleUpForward", "must be 0 to 3600, or auto"}},
-		"lead in words":    {set("3m", "spec", "prediction", "scaleUpForward"), []string{"spec.prediction.scaleUpForward", "must be 0 to 3600, or auto"}},
+		"lead in words":   {set("3m", "spec", "prediction", "scaleUpForward"), []string{"spec.prediction.scaleUpForward", "must be 0 to 3600, or auto"}},
 		"up window":       {set(int64(3601), "spec", "behavior", "scaleUp", "stabilizationWindowSeconds"), []string{"spec.behavior.scaleUp.stabilizationWindowSeconds", "3601", "less than or equal to 3600"}},
 		"select policy":   {set("Least", "spec", "behavior", "scaleDown", "selectPolicy"), []string{"spec.behavior.scaleDown.selectPolicy", "Least", "Disabled"}},
 		"tolerance":       {set("1.5", "spec", "behavior", "scaleUp", "tolerance"), []string{"spec.behavior.scaleUp.tolerance", "must be from 0 to 1"}},

@@ -56,14 +56,7 @@ func (s *AdvancedHorizontalPodAutoscalerSpec) Validate() error {
 	}
 	between("stabilizationWindowSeconds", s.StabilizationWindowSeconds, 0, 3600)
 	between("prediction.quantile", s.Prediction.Quantile, 1, 99)
-	switch lead := s.Prediction.ScaleUpForward; {
-	case lead == nil:
-		wrong("prediction.scaleUpForward", nil, "given")
-	case lead.Type == intstr.String && lead.StrVal != Auto:
-		wrong("prediction.scaleUpForward", lead.StrVal, "0 to 3600, or %s", Auto)
-	case lead.Type == intstr.Int && (lead.IntVal < 0 || lead.IntVal > 3600):
-		wrong("prediction.scaleUpForward", lead.IntVal, "0 to 3600, or %s", Auto)
-	}
+	s.Prediction.validateLead(wrong)
 	if _, err := s.Location(); err != nil {
 		errs = append(errs, err)
 	}
@@ -76,4 +69,15 @@ func (s *AdvancedHorizontalPodAutoscalerSpec) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (p Prediction) validateLead(wrong func(field string, value any, allowed string, args ...any)) {
+	switch lead := p.ScaleUpForward; {
+	case lead == nil:
+		wrong("prediction.scaleUpForward", nil, "given")
+	case lead.Type == intstr.String && lead.StrVal != Auto:
+		wrong("prediction.scaleUpForward", lead.StrVal, "0 to 3600, or %s", Auto)
+	case lead.Type == intstr.Int && (lead.IntVal < 0 || lead.IntVal > 3600):
+		wrong("prediction.scaleUpForward", lead.IntVal, "0 to 3600, or %s", Auto)
+	}
 }
