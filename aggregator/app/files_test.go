@@ -37,7 +37,7 @@ func TestPoliciesComeWithTheDefaultsOfTheAPI(t *testing.T) {
 		t.Errorf("%s/%s is %q, the other one %q", p.Namespace, p.Name, p.UID, all[1].UID)
 	}
 	if s := p.Spec; s.ScaleStrategy != v1alpha1.StrategyObserver || *s.MinReplicas != 1 || *s.StabilizationWindowSeconds != 300 ||
-		*s.Prediction.Quantile != 95 || *s.Prediction.ScaleUpForward != 180 {
+		*s.Prediction.Quantile != 95 || s.Prediction.ScaleUpForward.IntVal != 180 {
 		t.Errorf("spec = %+v", s)
 	}
 }
@@ -63,17 +63,17 @@ func TestDirectoryOfPoliciesIsReadWhole(t *testing.T) {
 func TestWrongPoliciesAreNamed(t *testing.T) {
 	swap := func(old, replacement string) string { return strings.Replace(webPolicy, old, replacement, 1) }
 	for want, text := range map[string]string{
-		`document 1: error converting YAML to JSON`:                                                  swap("spec:", "spec: ["),
-		`document 1: apiVersion is "apps/v1", kind "Deployment": they must be "autoscaling.foretide`: "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n",
-		`document 1: apiVersion is "", kind "": they must be "autoscaling.foretide.dev/v1alpha1", "`: "metadata: {name: web}\n",
-		`document 1: error unmarshaling JSON: while decoding JSON: json: unknown field "maxReplica"`: swap("maxReplicas", "maxReplica"),
-		`document 1: metadata.name is "": it must be given`:                                          swap("{name: web}", "{}"),
-		`spec.metrics[0].resource.target.averageUtilization is 0: it must be 1 to 100`:               swap("averageUtilization: 20", "averageUtilization: 0"),
-		`spec.maxReplicas is 8: it must be minReplicas (9) or more`:                                  webPolicy + "  minReplicas: 9\n",
-		`spec.prediction.quantile is 100: it must be 1 to 99`:                                        webPolicy + "  prediction: {quantile: 100}\n",
-		`spec.scaleStrategy is "manual": it must be observer or auto`:                                webPolicy + "  scaleStrategy: manual\n",
-		`document 2: metadata.name is "web" in namespace "default": a policy before has the same`:    webPolicy + "---\n" + webPolicy,
-		`policies.yaml" holds no policy: it must be a YAML file of them`:                             "# nothing yet\n",
+		`document 1: error converting YAML to JSON`:                                                       swap("spec:", "spec: ["),
+		`document 1: apiVersion is "apps/v1", kind "Deployment": they must be "autoscaling.foretide`:      "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n",
+		`document 1: apiVersion is "", kind "": they must be "autoscaling.foretide.dev/v1alpha1", "`:      "metadata: {name: web}\n",
+		`document 1: error unmarshaling JSON: while decoding JSON: json: unknown field "maxReplica"`:      swap("maxReplicas", "maxReplica"),
+		`document 1: metadata.name is "": it must be given`:                                               swap("{name: web}", "{}"),
+		`spec.metrics[0].resource.target.averageUtilization is 0: it must be 1 to 100`:                    swap("averageUtilization: 20", "averageUtilization: 0"),
+		`spec.maxReplicas is 8: it must be minReplicas (9) or more`:                                       webPolicy + "  minReplicas: 9\n",
+		`spec.prediction.quantile is 100: it must be 1 to 99`:                                             webPolicy + "  prediction: {quantile: 100}\n",
+		`spec.scaleStrategy is "manual": it must be observer, auto, scalingUpOnly, proactive or reactive`: webPolicy + "  scaleStrategy: manual\n",
+		`document 2: metadata.name is "web" in namespace "default": a policy before has the same`:         webPolicy + "---\n" + webPolicy,
+		`policies.yaml" holds no policy: it must be a YAML file of them`:                                  "# nothing yet\n",
 	} {
 		path := writeFile(t, "policies.yaml", text)
 		_, err := readPolicies(path)

@@ -19,10 +19,11 @@ type calendar struct {
 	wrong string // a sentence, empty when nothing is
 }
 
-func newCalendar(p v1alpha1.Prediction) *calendar {
-	c := &calendar{zone: p.TimeZone, days: slices.Clone(p.Days)}
+func newCalendar(spec *v1alpha1.AdvancedHorizontalPodAutoscalerSpec) *calendar {
+	p := spec.Prediction
+	c := &calendar{zone: spec.TimeZone, days: slices.Clone(p.Days)}
 	var wrong []string
-	location, err := p.Location()
+	location, err := spec.Location()
 	if err != nil {
 		wrong, location = append(wrong, err.Error()+"; it is taken for UTC"), time.UTC
 	}
@@ -47,6 +48,6 @@ func newCalendar(p v1alpha1.Prediction) *calendar {
 }
 
 // of tells whether it is still the policy's.
-func (c *calendar) of(p v1alpha1.Prediction) bool {
-	return c != nil && c.zone == p.TimeZone && slices.Equal(c.days, p.Days)
+func (c *calendar) of(spec *v1alpha1.AdvancedHorizontalPodAutoscalerSpec) bool {
+	return c != nil && c.zone == spec.TimeZone && slices.Equal(c.days, spec.Prediction.Days)
 }

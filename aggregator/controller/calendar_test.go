@@ -12,14 +12,14 @@ import (
 )
 
 func TestACalendarIsWhatThePolicySays(t *testing.T) {
-	c := newCalendar(v1alpha1.Prediction{TimeZone: "Europe/Berlin", Days: []v1alpha1.SpecialDay{
-		{Date: "2026-12-25", Like: "Sunday"}, {Date: "2026-12-24", Like: "Saturday"},
-	}})
+	spec := v1alpha1.AdvancedHorizontalPodAutoscalerSpec{TimeZone: "Europe/Berlin"}
+	spec.Prediction.Days = []v1alpha1.SpecialDay{{Date: "2026-12-25", Like: "Sunday"}, {Date: "2026-12-24", Like: "Saturday"}}
+	c := newCalendar(&spec)
 	want := map[forecast.Date]time.Weekday{{Year: 2026, Month: 12, Day: 25}: time.Sunday, {Year: 2026, Month: 12, Day: 24}: time.Saturday}
 	if d := cmp.Diff(want, c.Days); d != "" || c.Location.String() != "Europe/Berlin" || c.wrong != "" {
 		t.Errorf("in %v, wrong is %q, days (-want +got):\n%s", c.Location, c.wrong, d)
 	}
-	if plain := newCalendar(v1alpha1.Prediction{}); plain.Location != time.UTC || plain.Days != nil || plain.wrong != "" {
+	if plain := newCalendar(&v1alpha1.AdvancedHorizontalPodAutoscalerSpec{}); plain.Location != time.UTC || plain.Days != nil || plain.wrong != "" {
 		t.Errorf("without either: %+v", plain)
 	}
 }
@@ -28,7 +28,7 @@ func TestWhatIsWrongInACalendarIsToldAndTheRestHolds(t *testing.T) {
 	w := newWorld(1, 0.20)
 	w.demand = workday(days(14))
 	p := policy(func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) {
-		p.Spec.Prediction.TimeZone = "Mars/Olympus"
+		p.Spec.TimeZone = "Mars/Olympus"
 		p.Spec.Prediction.Days = []v1alpha1.SpecialDay{
 			{Date: "2026-12-25", Like: "Sunday"}, {Date: "2026-02-30", Like: "Sunday"}, {Date: "2026-05-01", Like: "holiday"},
 		}
@@ -42,7 +42,7 @@ func TestWhatIsWrongInACalendarIsToldAndTheRestHolds(t *testing.T) {
 		}
 		for _, want := range []string{
 			"seasonal from ",
-			`spec.prediction.timeZone is "Mars/Olympus": it must be a name of the IANA time zone database, such as Europe/Berlin; it is taken for UTC`,
+			`spec.timeZone is "Mars/Olympus": it must be a name of the IANA time zone database, such as Europe/Berlin; it is taken for UTC`,
 			`spec.prediction.days[1].date is "2026-02-30": it must be a day, such as 2026-12-25; it is left out`,
 			`spec.prediction.days[2].like is "holiday": it must be one of Sunday, `,
 		} {
@@ -51,7 +51,7 @@ func TestWhatIsWrongInACalendarIsToldAndTheRestHolds(t *testing.T) {
 			}
 		}
 	}
-	c := newCalendar(p.Spec.Prediction)
+	c := newCalendar(&p.Spec)
 	if c.Location != time.UTC || len(c.Days) != 1 {
 		t.Errorf("what holds: %v, %v", c.Location, c.Days)
 	}
@@ -63,7 +63,7 @@ func TestPoliciesWithDifferentCalendarsHaveForecastsOfTheirOwn(t *testing.T) {
 	e := NewEvaluator(w, w, nil)
 	in := func(zone string, days ...v1alpha1.SpecialDay) {
 		p := policy(named("in-"+zone, 0), func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) {
-			p.Spec.Prediction.TimeZone, p.Spec.Prediction.Days = zone, days
+			p.Spec.TimeZone, p.Spec.Prediction.Days = zone, days
 		})
 		for second := range 3 {
 			e.Evaluate(t.Context(), p, w.target, noon.Add(time.Duration(second)*time.Second))

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -109,8 +110,10 @@ func (r *Reconciler) Name() string { return "policy" }
 
 // Register adds the controller to a manager whose scheme knows the policy. It acts only where the manager is the leader.
 func (r *Reconciler) Register(ctx context.Context, mgr manager.Manager) error {
-	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.AdvancedHorizontalPodAutoscaler{}, targetIndex, indexTarget); err != nil {
-		return fmt.Errorf("index policies by target: %w", err)
+	for _, autoscaler := range []client.Object{&v1alpha1.AdvancedHorizontalPodAutoscaler{}, &autoscalingv2.HorizontalPodAutoscaler{}} {
+		if err := mgr.GetFieldIndexer().IndexField(ctx, autoscaler, targetIndex, indexTarget); err != nil {
+			return fmt.Errorf("index autoscalers by target: %w", err)
+		}
 	}
 	return builder.ControllerManagedBy(mgr).
 		Named(r.Name()).
@@ -185,16 +188,19 @@ func (r *Reconciler) sync(ctx context.Context, policy *v1alpha1.AdvancedHorizont
 
 // apply sets the target to what was decided, where the strategy allows it and it is not there yet.
 func (r *Reconciler) apply(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, target Target, decision scaling.Decision) action {
-	if policy.Spec.ScaleStrategy != v1alpha1.StrategyAuto {
+	if !policy.Spec.ScaleStrategy.Acts() {
 		return action{able: True, note: Note{"ObserverStrategy", "the strategy is observer: decisions are shown and not applied"}}
 	}
+	if policy.Spec.Paused {
+		return action{able: True, note: Note{"Paused", "the policy is paused: decisions are shown and not applied"}}
+	}
 	ready := action{able: True, note: Note{"ReadyForNewScale", "the target can be read and set"}}
-	older, err := r.olderPolicy(ctx, policy)
+	rival, err := r.rival(ctx, policy)
 	switch {
 	case err != nil:
-		return action{able: Unknown, note: Note{"FailedListPolicies", err.Error()}}
-	case older != "":
-		return action{able: False, note: Note{"TargetConflict", fmt.Sprintf("policy %q is older and scales the same target: this one scales nothing", older)}}
+		return action{able: Unknown, note: Note{"FailedListAutoscalers", err.Error()}}
+	case rival != "":
+		return action{able: False, note: Note{"TargetConflict", rival}}
 	case decision.Replicas == target.Replicas:
 		return ready
 	}

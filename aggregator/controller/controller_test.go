@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -33,13 +35,14 @@ type bench struct {
 func newBench(t *testing.T, w *world, policies ...*v1alpha1.AdvancedHorizontalPodAutoscaler) *bench {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
+	if err := errors.Join(v1alpha1.AddToScheme(scheme), autoscalingv2.AddToScheme(scheme)); err != nil {
 		t.Fatal(err)
 	}
 	b := &bench{world: w, t: t}
 	builder := fake.NewClientBuilder().WithScheme(scheme).
 		WithStatusSubresource(&v1alpha1.AdvancedHorizontalPodAutoscaler{}).
 		WithIndex(&v1alpha1.AdvancedHorizontalPodAutoscaler{}, targetIndex, indexTarget).
+		WithIndex(&autoscalingv2.HorizontalPodAutoscaler{}, targetIndex, indexTarget).
 		WithInterceptorFuncs(interceptor.Funcs{SubResourcePatch: func(ctx context.Context, c client.Client, sub string, obj client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
 			b.patches++
 			if b.answer != nil {
@@ -201,7 +204,7 @@ func TestNumbersThatMoveWithEverySampleAreWrittenNowAndThen(t *testing.T) {
 	}
 	before := b.patches
 	w.run(2, 0.60)
-	if p := b.sync("fib-gpu", 2*time.Second); b.patches != before+1 || *p.Status.DesiredReplicas != 4 {
+	if p := b.sync("fib-gpu", 2*time.Second); b.patches != before+1 || *p.Status.DesiredReplicas != 6 {
 		t.Error("a decision that changed was not written at once")
 	}
 }
@@ -321,6 +324,37 @@ func TestOfTwoPoliciesOnATargetTheOlderScales(t *testing.T) {
 	p = b.sync("old", 0)
 	b.expectScaled("bert@1=3")
 	expectCondition(t, p, v1alpha1.ConditionAbleToScale, "True SucceededRescale")
+}
+
+func TestAPolicyKeepsAwayFromATargetThatAHorizontalPodAutoscalerScales(t *testing.T) {
+	hpa := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "keda-hpa-bert"}}
+	hpa.Spec.ScaleTargetRef = autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1beta1", Kind: "Deployment", Name: "bert"}
+	elsewhere := hpa.DeepCopy()
+	elsewhere.Name, elsewhere.Namespace = "other", "other"
+	b := newBench(t, newWorld(1, 0.60), policy(auto))
+	for _, o := range []client.Object{hpa, elsewhere} {
+		if err := b.Client.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := b.sync("fib-gpu", 0)
+	b.expectScaled()
+	expectCondition(t, p, v1alpha1.ConditionAbleToScale, "False TargetConflict")
+	b.expectEvents(`Warning TargetConflict: HorizontalPodAutoscaler "keda-hpa-bert" scales the same target`)
+
+	hpa.OwnerReferences = []metav1.OwnerReference{{APIVersion: "keda.sh/v1alpha1", Kind: "ScaledObject", Name: "bert", UID: "1", Controller: new(true)}}
+	if err := b.Client.Update(t.Context(), hpa); err != nil {
+		t.Fatal(err)
+	}
+	p = b.sync("fib-gpu", 12*time.Second) // a sentence alone is not written at once
+	if got := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionAbleToScale).Message; !strings.HasPrefix(got, `ScaledObject "bert" (through HorizontalPodAutoscaler "keda-hpa-bert") scales the same target`) {
+		t.Errorf("message %q", got)
+	}
+	if err := b.Client.Delete(t.Context(), hpa); err != nil {
+		t.Fatal(err)
+	}
+	b.sync("fib-gpu", 2*time.Second)
+	b.expectScaled("bert@1=3")
 }
 
 func TestADeletedPolicyScalesNothingAndIsForgotten(t *testing.T) {

@@ -20,9 +20,14 @@ type Evaluation struct {
 
 	Strategy      v1alpha1.ScaleStrategy
 	TargetPercent int32
-	Min, Max      int32
+	// Min and Max are the bounds in force.
+	Min, Max int32
+	// WrongBounds says what of the policy's bounds could not be read, "" when all could.
+	WrongBounds string
 	// Lead is how far ahead pods are asked for.
 	Lead time.Duration
+	// LeadPods is how many pods it was measured on; 0 when it was not.
+	LeadPods int
 	// Quantile is the policy's own, between 0 and 1.
 	Quantile float64
 

@@ -25,6 +25,8 @@ type Evaluator struct {
 // window is a policy's memory of its own recommendations and of who shared the load, for the target they were made for.
 type window struct {
 	target v1alpha1.ScaleTargetRef
+	rules  rules
+	starts starts
 	scaling.Window
 	// ready are the pods that were ready at the last look, shared since when they were.
 	ready  []string
@@ -35,9 +37,9 @@ type window struct {
 }
 
 // days is the policy's calendar, which is made when it changes.
-func (w *window) days(p v1alpha1.Prediction) *calendar {
-	if !w.calendar.of(p) {
-		w.calendar = newCalendar(p)
+func (w *window) days(spec *v1alpha1.AdvancedHorizontalPodAutoscalerSpec) *calendar {
+	if !w.calendar.of(spec) {
+		w.calendar = newCalendar(spec)
 	}
 	return w.calendar
 }
@@ -98,19 +100,17 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 	out.Workload, out.Current = target.Workload, &target.Replicas
 
 	memory := e.window(policy)
+	memory.starts.watch(target.Pods)
+	out.Lead, out.LeadPods = memory.starts.lead(policy.Spec)
 	pods, settling, fresh := e.observe(target, memory.since(target.Pods, now), now)
 	out.Data = fresh
 	perPod := gpusPerPod(target.Pods)
-	out.Forecast = e.forecasts.predict(ctx, asked{target.Workload, *policy.Spec.Prediction.Quantile, memory.days(policy.Spec.Prediction), perPod}, out.Lead, now)
+	out.Forecast = e.forecasts.predict(ctx, asked{target.Workload, *policy.Spec.Prediction.Quantile, memory.days(&policy.Spec), perPod}, out.Lead, now)
 
+	wanted := memory.rules.of(policy, now, out.Lead)
+	out.Min, out.Max, out.WrongBounds = wanted.MinReplicas, wanted.MaxReplicas, memory.rules.wrong
 	decision := scaling.Decide(
-		scaling.Policy{
-			TargetPercent:     out.TargetPercent,
-			MinReplicas:       out.Min,
-			MaxReplicas:       out.Max,
-			Tolerance:         scaling.DefaultTolerance,
-			DownStabilization: seconds(*policy.Spec.StabilizationWindowSeconds),
-		},
+		wanted,
 		scaling.Inputs{
 			Current:    target.Replicas,
 			Pods:       pods,
@@ -156,7 +156,7 @@ func describe(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) E
 		TargetPercent: targetPercent(spec),
 		Min:           *spec.MinReplicas,
 		Max:           spec.MaxReplicas,
-		Lead:          seconds(*spec.Prediction.ScaleUpForward),
+		Lead:          fixedLead(spec),
 		Quantile:      float64(*spec.Prediction.Quantile) / 100,
 		Workload:      Workload{policy.Namespace, spec.ScaleTargetRef.Kind, spec.ScaleTargetRef.Name},
 	}

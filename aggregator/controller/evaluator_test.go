@@ -191,7 +191,7 @@ func TestMissingTelemetryNamesWhatIsWrongWithTheNode(t *testing.T) {
 	}
 }
 
-// One pod bears all of a demand of 0.92 GPUs; when three more share it, its average still tells of before.
+// One pod bears all of a demand of 0.92 GPUs; when four more share it, its average still tells of before.
 func TestALoadOfBeforeTheReadyPodsChangedIsNotActedOn(t *testing.T) {
 	w := newWorld(1, 0.92)
 	e := NewEvaluator(w, w, nil)
@@ -202,18 +202,18 @@ func TestALoadOfBeforeTheReadyPodsChangedIsNotActedOn(t *testing.T) {
 			t.Errorf("after %v: %d, %s; want %d, %s (%s)", after, got.Replicas, got.Reason, want, reason, got.Message)
 		}
 	}
-	look(0, 4, scaling.ReactiveDemand)
-	w.run(4, 0.23)
+	look(0, 5, scaling.ReactiveDemand)
+	w.run(5, 0.184)
 	for i := range w.target.Pods[1:] {
 		w.target.Pods[i+1].ReadySince = noon.Add(9 * time.Second)
 	}
 	w.loads["default/bert-0"] = Load{GPUs: 1, BusyGPUs: 0.7} // 7 of the 10 averaged seconds lie before
-	look(10*time.Second, 4, scaling.Settling)
-	w.loads["default/bert-0"] = Load{GPUs: 1, BusyGPUs: 0.23}
-	look(12*time.Second, 5, scaling.ReactiveDemand)
-	w.run(5, 0.184)
-	look(14*time.Second, 5, scaling.Settling)
-	look(16*time.Second, 5, scaling.Steady)
+	look(10*time.Second, 5, scaling.Settling)
+	w.loads["default/bert-0"] = Load{GPUs: 1, BusyGPUs: 0.184}
+	look(12*time.Second, 5, scaling.Steady)
+	w.run(6, 0.25)
+	look(14*time.Second, 6, scaling.Settling)
+	look(30*time.Second, 8, scaling.ReactiveDemand)
 }
 
 func TestPodsThatComeAndGoWithoutEndDoNotKeepAWorkloadFromGrowing(t *testing.T) {

@@ -19,11 +19,14 @@ func report(status *v1alpha1.AdvancedHorizontalPodAutoscalerStatus, generation i
 	status.ObservedGeneration = generation
 	status.CurrentReplicas = e.Current
 	status.DesiredReplicas, status.ProactiveReplicas, status.ReactiveReplicas = nil, nil, nil
-	status.CurrentMetrics, status.Forecast = nil, nil
+	status.CurrentMetrics, status.Forecast, status.MinReplicas, status.MaxReplicas = nil, nil, nil, nil
+	status.LeadTimeSeconds, status.LeadTimePods = nil, 0
 	status.Decision = &v1alpha1.DecisionStatus{Reason: e.Problem.Reason, Message: e.Problem.Message}
 	if d := e.Decision; d != nil {
 		status.DesiredReplicas, status.ProactiveReplicas, status.ReactiveReplicas = &d.Replicas, d.Proactive, d.Reactive
 		status.CurrentMetrics = metrics(d.CurrentPercent)
+		status.MinReplicas, status.MaxReplicas = &e.Min, &e.Max
+		status.LeadTimeSeconds, status.LeadTimePods = new(int32(e.Lead/time.Second)), int32(e.LeadPods)
 		status.Forecast = forecastStatus(e.Forecast)
 		status.Decision = &v1alpha1.DecisionStatus{Reason: string(d.Reason), Message: d.Message}
 	}
@@ -117,16 +120,18 @@ func active(d scaling.Decision) stated {
 
 func limited(d scaling.Decision, e Evaluation) stated {
 	switch {
+	case e.WrongBounds != "":
+		return stated{True, Note{"InvalidBounds", e.WrongBounds + "; it holds at no time, and nothing is removed until it is mended"}}
 	case d.Reason == scaling.OutsideBounds:
 		return stated{True, Note{string(d.Limited), d.Message}}
 	case d.Limited == scaling.ScaleUpLimit:
-		return stated{True, Note{string(d.Limited), fmt.Sprintf("more than %d replicas are wanted, the most in one step from %d", d.Replicas, *e.Current)}}
+		return stated{True, Note{string(d.Limited), fmt.Sprintf("more than %d replicas are wanted, the most that may be added to %d by now", d.Replicas, *e.Current)}}
+	case d.Limited == scaling.ScaleDownLimit:
+		return stated{True, Note{string(d.Limited), fmt.Sprintf("fewer than %d replicas are wanted, the most that may be taken from %d by now", d.Replicas, *e.Current)}}
 	case d.Limited == scaling.TooManyReplicas:
 		return stated{True, Note{string(d.Limited), fmt.Sprintf("more than maxReplicas (%d) are wanted", e.Max)}}
 	case d.Limited == scaling.TooFewReplicas:
 		return stated{True, Note{string(d.Limited), fmt.Sprintf("fewer than minReplicas (%d) are wanted", e.Min)}}
-	case d.Limited != scaling.NotLimited:
-		return stated{True, Note{string(d.Limited), d.Message}}
 	case d.Held:
 		return stated{True, Note{string(d.Reason), fmt.Sprintf("fewer than %d replicas would do by what is known, but not all is known", d.Replicas)}}
 	}

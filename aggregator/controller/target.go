@@ -22,6 +22,8 @@ type Pod struct {
 	State scaling.PodState
 	// GPUs is how many devices it asks for.
 	GPUs float64
+	// Created is when the pod was made; zero when that is not known.
+	Created time.Time
 	// ReadySince is when it last became ready; zero when it is not, or when that is not known.
 	ReadySince time.Time
 }

@@ -24,10 +24,18 @@ func odd(r *rand.Rand, scale float64) float64 {
 	return r.Float64() * scale
 }
 
+func rules(r *rand.Rand) Rules {
+	out := Rules{Tolerance: r.Float64() / 2, Stabilization: time.Duration(r.IntN(2)) * time.Minute, Select: []Select{"", SelectMax, SelectMin, SelectDisabled}[r.IntN(4)]}
+	for range r.IntN(3) {
+		out.Limits = append(out.Limits, Limit{Percent: r.IntN(2) == 0, Value: 1 + r.Int32N(150), Period: time.Duration(1+r.IntN(1800)) * time.Second})
+	}
+	return out
+}
+
 func TestAnyInputGivesADecisionWithinBoundsAndNeverLowersOnUnknownLoad(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 40_000 {
-		p := Policy{TargetPercent: 1 + r.Int32N(120), MinReplicas: 1 + r.Int32N(5), Tolerance: r.Float64() / 2, DownStabilization: time.Duration(r.IntN(2)) * time.Minute}
+		p := Policy{TargetPercent: 1 + r.Int32N(120), MinReplicas: 1 + r.Int32N(5), Up: rules(r), Down: rules(r), Only: []Half{Both, Both, ReactiveHalf, ProactiveHalf}[r.IntN(4)]}
 		p.MaxReplicas = p.MinReplicas + r.Int32N(20)
 		if r.IntN(50) == 0 {
 			p.MaxReplicas = math.MaxInt32
@@ -52,7 +60,8 @@ func TestAnyInputGivesADecisionWithinBoundsAndNeverLowersOnUnknownLoad(t *testin
 			if d.Replicas < p.MinReplicas || d.Replicas > p.MaxReplicas {
 				t.Fatalf("%d replicas outside [%d, %d]: %+v %+v", d.Replicas, p.MinReplicas, p.MaxReplicas, in, d)
 			}
-			if (unknown || in.Settling || in.Forecast.Lost) && d.Replicas < in.Current && in.Current <= p.MaxReplicas {
+			lost := in.Forecast.Lost && p.Only != ReactiveHalf
+			if (unknown || in.Settling && p.Only != ProactiveHalf || lost) && d.Replicas < in.Current && in.Current <= p.MaxReplicas {
 				t.Fatalf("unknown load lowered %d to %d: %+v %+v", in.Current, d.Replicas, in, d)
 			}
 			if d.Message == "" || d.Reason == "" {
@@ -66,7 +75,7 @@ func TestAnyInputGivesADecisionWithinBoundsAndNeverLowersOnUnknownLoad(t *testin
 func TestMoreLoadNeverGivesFewerReplicas(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 20_000 {
-		p := Policy{TargetPercent: 1 + r.Int32N(99), MinReplicas: 1, MaxReplicas: 1000, Tolerance: 0.1}
+		p := Policy{TargetPercent: 1 + r.Int32N(99), MinReplicas: 1, MaxReplicas: 1000, Up: Rules{Tolerance: 0.1}, Down: Rules{Tolerance: 0.1}}
 		in := Inputs{Current: 1 + r.Int32N(12), GPUsPerPod: 1, Forecast: Demand{PeakGPUs: 5 * r.Float64(), OK: r.IntN(2) == 0}}
 		for range 1 + r.IntN(12) {
 			in.Pods = append(in.Pods, Pod{State: PodState(r.IntN(3)), GPUs: 1, BusyGPUs: r.Float64(), HasLoad: r.IntN(5) > 0})

@@ -11,6 +11,13 @@ const epsilon = 1e-9
 // most is more GPUs than anyone has: a larger number is not a measurement, and would overflow the arithmetic.
 const most = 1e12
 
+// Saturation: from so many percent on, utilization says that demand is at least so much; replicas then grow by at least this factor,
+// which reaches any demand in a few steps and passes it by half at most.
+const (
+	saturatedPercent = 95
+	saturatedGrowth  = 1.5
+)
+
 // recommendation is a number of replicas and where it comes from; replicas nil = there is none, and why says why.
 type recommendation struct {
 	replicas *int32
@@ -91,6 +98,9 @@ func (l load) reactive(p Policy, current int32) recommendation {
 	}
 	replicas := l.replicas(p, current, *percent)
 	why := fmt.Sprintf("utilization is %d%% of %d ready pods (target %d%%)", *percent, l.known, p.TargetPercent)
+	if l.saturated(p) {
+		why += ", which hides demand"
+	}
 	if l.missing > 0 {
 		why += fmt.Sprintf(", unknown of %d", l.missing)
 	}
@@ -100,10 +110,21 @@ func (l load) reactive(p Policy, current int32) recommendation {
 	return recommendation{&replicas, fmt.Sprintf("%s: %d", why, replicas)}
 }
 
+// saturated tells whether the ready pods are as busy as they can be. Demand is then more than what they carry, by an unknown amount.
+// A target of nearly all is a wish to be saturated.
+func (l load) saturated(p Policy) bool {
+	percent := l.percent()
+	return percent != nil && *percent >= saturatedPercent && p.TargetPercent < saturatedPercent
+}
+
 func (l load) replicas(p Policy, current, percent int32) int32 {
-	ratio := float64(percent) / float64(p.TargetPercent)
+	hidden := 1.0 // how many times as much demand there may be as is seen
+	if l.saturated(p) {
+		hidden = max(1, saturatedGrowth*float64(p.TargetPercent)/float64(percent))
+	}
+	ratio := hidden * float64(percent) / float64(p.TargetPercent)
 	if l.missing == 0 && (l.unready == 0 || ratio <= 1) {
-		if near(ratio, p.Tolerance) {
+		if p.near(ratio) {
 			return current
 		}
 		return sameWay(ratio, ratioOf(ratio, l.known), current)
@@ -118,8 +139,8 @@ func (l load) replicas(p Policy, current, percent int32) int32 {
 	case ratio > 1:
 		gpus, pods = gpus+l.missingGPUs+l.unreadyGPUs, pods+l.missing+l.unready
 	}
-	filled := float64(percentOf(busy, gpus)) / float64(p.TargetPercent)
-	if near(filled, p.Tolerance) || ratio < 1 && filled > 1 || ratio > 1 && filled < 1 {
+	filled := hidden * float64(percentOf(busy, gpus)) / float64(p.TargetPercent)
+	if p.near(filled) || ratio < 1 && filled > 1 || ratio > 1 && filled < 1 {
 		return current
 	}
 	return sameWay(ratio, ratioOf(filled, pods), current)
@@ -133,8 +154,8 @@ func sameWay(ratio float64, replicas, current int32) int32 {
 	return replicas
 }
 
-func near(ratio, tolerance float64) bool {
-	return ratio >= 1-tolerance-epsilon && ratio <= 1+tolerance+epsilon
+func (p Policy) near(ratio float64) bool {
+	return ratio >= 1-p.Down.Tolerance-epsilon && ratio <= 1+p.Up.Tolerance+epsilon
 }
 
 func ratioOf(ratio float64, pods int) int32 { return ceil(ratio * float64(pods)) }

@@ -11,7 +11,7 @@ var start = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 
 // policy has the bounds wide open, so that a test sees the recommendation itself.
 func policy(target int32) Policy {
-	return Policy{TargetPercent: target, MinReplicas: 1, MaxReplicas: 100, Tolerance: DefaultTolerance}
+	return Policy{TargetPercent: target, MinReplicas: 1, MaxReplicas: 100, Up: DefaultUp(), Down: Rules{Tolerance: DefaultTolerance}}
 }
 
 // ready returns one ready pod of one GPU for each percentage; -1 = its load is unknown.
@@ -60,6 +60,7 @@ func TestReactiveFollowsTheArithmeticOfTheHorizontalPodAutoscaler(t *testing.T) 
 		"missing pods may cancel the growth":                      {3, ready(100, -1, -1), 60, 3, 100},   // 33% < 60%: flipped
 		"missing pods count as busy when shrinking":               {4, ready(20, 20, 20, -1), 50, 4, 20}, // 160/4 = 40%: 4*40/50 = 3.2
 		"missing pods may cancel the shrinking":                   {2, ready(10, -1), 50, 2, 10},         // 110/2 = 55%: flipped
+		"an idle pod beside a missing one":                        {4, ready(0, 0, 0, -1), 50, 2, 0},     // 100/4 = 25%
 		"missing pods shrink less far":                            {5, ready(10, 10, 10, 10, -1), 50, 3, 10},
 		"a target above 100 fills missing pods at the target":     {4, ready(100, 100, 100, -1), 200, 3, 100},
 		"missing pods at exactly the target change nothing":       {2, ready(50, -1), 50, 2, 50},
@@ -88,7 +89,7 @@ func TestReactiveFollowsTheArithmeticOfTheHorizontalPodAutoscaler(t *testing.T) 
 func TestPodsOfSeveralGPUsCountByTheirGPUs(t *testing.T) {
 	pods := []Pod{{State: Ready, GPUs: 4, BusyGPUs: 3.2, HasLoad: true}, {State: Ready, GPUs: 4, BusyGPUs: 1.6, HasLoad: true}}
 	d := Decide(policy(40), Inputs{Current: 2, Pods: pods, GPUsPerPod: 4, Forecast: Demand{PeakGPUs: 8, OK: true}}, &Window{}, start)
-	if value(d.CurrentPercent) != 60 || value(d.Reactive) != 3 || value(d.Proactive) != 5 || d.Replicas != 4 {
+	if value(d.CurrentPercent) != 60 || value(d.Reactive) != 3 || value(d.Proactive) != 5 || d.Replicas != 5 {
 		t.Errorf("got %d%%, reactive %d, proactive %d, replicas %d", value(d.CurrentPercent), value(d.Reactive), value(d.Proactive), d.Replicas)
 	}
 }
@@ -116,8 +117,8 @@ func TestDecisionJoinsLoadAndForecast(t *testing.T) {
 		"neither: hold":                                {4, nil, Demand{}, 4, NoTelemetry, NotLimited, false},
 		"part of the load: hold":                       {5, ready(5, 5, 5, 5, -1), some(0.1), 5, PartialData, NotLimited, true},
 		"part of the load: raise":                      {3, ready(100, 100, -1), some(0.1), 4, ReactiveDemand, NotLimited, false},
-		"one step at most doubles":                     {3, ready(100, 100, 100), some(9), 6, ForecastDemand, ScaleUpLimit, false},
-		"one step may reach four":                      {1, ready(100), some(9), 4, ForecastDemand, ScaleUpLimit, false},
+		"one step adds four":                           {3, ready(100, 100, 100), some(9), 7, ForecastDemand, ScaleUpLimit, false},
+		"one step may add four":                        {1, ready(100), some(9), 5, ForecastDemand, ScaleUpLimit, false},
 		"maxReplicas is not passed":                    {8, make100(8), some(9), 10, ForecastDemand, TooManyReplicas, false},
 		"minReplicas is kept":                          {5, ready(0, 0, 0, 0, 0), some(0), 1, ReactiveDemand, TooFewReplicas, false},
 		"more than maxReplicas goes to it":             {12, nil, Demand{}, 10, OutsideBounds, TooManyReplicas, false},
@@ -165,11 +166,15 @@ func TestMessageTellsTheNumbers(t *testing.T) {
 
 func TestInvalidPolicyHolds(t *testing.T) {
 	for field, p := range map[string]Policy{
-		"targetPercent":     {TargetPercent: 0, MinReplicas: 1, MaxReplicas: 2},
-		"minReplicas":       {TargetPercent: 50, MinReplicas: 0, MaxReplicas: 2},
-		"maxReplicas":       {TargetPercent: 50, MinReplicas: 3, MaxReplicas: 2},
-		"tolerance":         {TargetPercent: 50, MinReplicas: 1, MaxReplicas: 2, Tolerance: math.NaN()},
-		"downStabilization": {TargetPercent: 50, MinReplicas: 1, MaxReplicas: 2, DownStabilization: -1},
+		"targetPercent":              {TargetPercent: 0, MinReplicas: 1, MaxReplicas: 2},
+		"minReplicas":                {TargetPercent: 50, MinReplicas: 0, MaxReplicas: 2},
+		"maxReplicas":                {TargetPercent: 50, MinReplicas: 3, MaxReplicas: 2},
+		"the half to act on":         {TargetPercent: 50, MinReplicas: 1, MaxReplicas: 2, Only: "both"},
+		"tolerance up":               {TargetPercent: 50, MinReplicas: 1, MaxReplicas: 2, Up: Rules{Tolerance: math.NaN()}},
+		"stabilization down":         {TargetPercent: 50, MinReplicas: 1, MaxReplicas: 2, Down: Rules{Stabilization: -1}},
+		"the select policy down":     {TargetPercent: 50, MinReplicas: 1, MaxReplicas: 2, Down: Rules{Select: "Most"}},
+		"a limit up":                 {TargetPercent: 50, MinReplicas: 1, MaxReplicas: 2, Up: Rules{Limits: []Limit{{Period: time.Second}}}},
+		"the period of a limit down": {TargetPercent: 50, MinReplicas: 1, MaxReplicas: 2, Down: Rules{Limits: []Limit{{Value: 1, Period: time.Hour}}}},
 	} {
 		d := Decide(p, Inputs{Current: 7, Pods: ready(0), GPUsPerPod: 1}, &Window{}, start)
 		if d.Replicas != 7 || d.Reason != InvalidPolicy || !strings.HasPrefix(d.Message, field+" is ") {

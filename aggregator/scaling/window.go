@@ -2,57 +2,117 @@ package scaling
 
 import "time"
 
-// windowSize bounds the memory of a Window. An hour of decisions every two seconds is 1800; only falling ones are kept apart.
+// windowSize bounds what a Window remembers of each kind. An hour of decisions every two seconds is 1800; only those that are
+// the most or the fewest of all that came later are kept apart.
 const windowSize = 512
 
-// Window remembers the recommendations of the last while for one workload, to answer "what was the most that was needed?".
-// The zero value is ready for use. It is not safe for concurrent use.
-//
-// It keeps only recommendations larger than every later one: an earlier, smaller one can never be the largest again.
+// Window remembers, for one workload, what was recommended and how its replicas changed over the last while. The zero value is
+// ready for use. It is not safe for concurrent use.
 type Window struct {
-	kept   []recorded // oldest and largest first
-	seeded bool
+	largest  extreme  // recommendations
+	smallest extreme  // recommendations, negative
+	changes  []change // of the replicas, oldest first
+	current  int32    // replicas when last seen
+	seeded   bool
 }
+
+// extreme answers what the largest of the last while was. It keeps only what is larger than all that came later: an earlier,
+// smaller one can never be the largest again.
+type extreme []recorded // oldest and largest first
 
 type recorded struct {
 	at       time.Time
 	replicas int32
 }
 
-// seed records the current replicas as the first recommendation (horizontal.go, recordInitialRecommendation).
-func (w *Window) seed(now time.Time, current int32) {
-	if !w.seeded {
+// change is by how much the replicas of a workload were changed, by whomever.
+type change struct {
+	at time.Time
+	by int32
+}
+
+// see takes note of the replicas that are set now. The first time it counts as a recommendation (horizontal.go,
+// recordInitialRecommendation); after that, as a change when they differ.
+func (w *Window) see(now time.Time, current int32) {
+	switch {
+	case !w.seeded:
 		w.seeded = true
 		w.add(now, current)
+	case current != w.current:
+		w.changed(now, current-w.current)
 	}
+	w.current = current
 }
 
-// add records a recommendation made at now. A clock that went back counts as standing still.
-func (w *Window) add(now time.Time, replicas int32) {
-	if n := len(w.kept); n > 0 && w.kept[n-1].at.After(now) {
-		now = w.kept[n-1].at
+func (w *Window) changed(now time.Time, by int32) {
+	n := len(w.changes)
+	if n > 0 && w.changes[n-1].at.After(now) {
+		now = w.changes[n-1].at
 	}
-	for len(w.kept) > 0 && w.kept[len(w.kept)-1].replicas <= replicas {
-		w.kept = w.kept[:len(w.kept)-1]
-	}
-	if len(w.kept) == windowSize {
-		// Remember the newest kept one as if it were made now: longer than asked is the safe side.
-		w.kept[windowSize-1].at = now
-		return
-	}
-	w.kept = append(w.kept, recorded{now, replicas})
-}
-
-// max is the largest recommendation since now-length, that moment included; 0 when there is none.
-func (w *Window) max(now time.Time, length time.Duration) int32 {
-	cutoff := now.Add(-length)
 	old := 0
-	for old < len(w.kept) && w.kept[old].at.Before(cutoff) {
+	for old < n && w.changes[old].at.Before(now.Add(-longestPeriod)) {
 		old++
 	}
-	w.kept = append(w.kept[:0], w.kept[old:]...)
-	if len(w.kept) == 0 {
-		return 0
+	w.changes = append(w.changes[:0], w.changes[old:]...)
+	if len(w.changes) == windowSize { // the oldest counts for longer than asked: changes are then slower, not faster
+		w.changes[1].by += w.changes[0].by
+		w.changes = append(w.changes[:0], w.changes[1:]...)
 	}
-	return w.kept[0].replicas
+	w.changes = append(w.changes, change{now, by})
+}
+
+// before is how many replicas there were a period ago, as far as it is remembered.
+func (w *Window) before(now time.Time, period time.Duration, current int32) float64 {
+	began := float64(current)
+	for _, c := range w.changes {
+		if c.at.After(now.Add(-period)) {
+			began -= float64(c.by)
+		}
+	}
+	return began
+}
+
+// add records a recommendation made at now.
+func (w *Window) add(now time.Time, replicas int32) {
+	w.largest.add(now, replicas)
+	w.smallest.add(now, -replicas)
+}
+
+// max is the largest recommendation since now-length, that moment included; false when there is none.
+func (w *Window) max(now time.Time, length time.Duration) (int32, bool) {
+	return w.largest.since(now.Add(-length))
+}
+
+// min is the smallest.
+func (w *Window) min(now time.Time, length time.Duration) (int32, bool) {
+	replicas, ok := w.smallest.since(now.Add(-length))
+	return -replicas, ok
+}
+
+// add keeps what was recommended at now. A clock that went back counts as standing still.
+func (e *extreme) add(now time.Time, replicas int32) {
+	kept := *e
+	if n := len(kept); n > 0 && kept[n-1].at.After(now) {
+		now = kept[n-1].at
+	}
+	for len(kept) > 0 && kept[len(kept)-1].replicas <= replicas {
+		kept = kept[:len(kept)-1]
+	}
+	if len(kept) == windowSize {
+		// Remember the newest kept one as if it were made now: longer than asked is the safe side.
+		kept[windowSize-1].at = now
+	} else {
+		kept = append(kept, recorded{now, replicas})
+	}
+	*e = kept
+}
+
+// since is the largest that was kept from a moment on.
+func (e *extreme) since(cutoff time.Time) (int32, bool) {
+	for _, r := range *e {
+		if !r.at.Before(cutoff) {
+			return r.replicas, true
+		}
+	}
+	return 0, false
 }

@@ -38,7 +38,7 @@ func newRecord(pod *corev1.Pod, gpuResources []string) *record {
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, ResourceVersion: pod.ResourceVersion, Labels: pod.Labels,
 		},
-		pod: Pod{Name: pod.Name, Node: pod.Spec.NodeName, GPUs: gpusOf(pod, gpuResources)},
+		pod: Pod{Name: pod.Name, Node: pod.Spec.NodeName, GPUs: gpusOf(pod, gpuResources), Created: pod.CreationTimestamp.Time},
 	}
 	if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
 		r.OwnerReferences = []metav1.OwnerReference{*owner}

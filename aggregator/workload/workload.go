@@ -58,6 +58,8 @@ type Pod struct {
 	State State
 	// GPUs is how many devices its containers ask for.
 	GPUs float64
+	// Created is when the pod was made.
+	Created time.Time
 	// ReadySince is when it last became ready; zero unless State is Ready.
 	ReadySince time.Time
 }

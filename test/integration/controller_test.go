@@ -13,6 +13,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -291,4 +292,27 @@ func TestAKindThatDoesNotExistIsACondition(t *testing.T) {
 	set(map[string]any{"apiVersion": "example.com/v1", "kind": "Widget", "name": "w"}, "spec", "scaleTargetRef")(policy)
 	create(t, policy)
 	expectState(t, namespace.Name, "desired ?, replicas ?, TargetNotFound, TargetNotFound")
+}
+
+func TestAPolicyWaitsUntilAHorizontalPodAutoscalerIsGone(t *testing.T) {
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "rival-"}}
+	create(t, namespace)
+	startController(t, &telemetry{busy: 0.6, known: true})
+	deploy(t, namespace.Name, "bert")
+	hpa := &autoscalingv2.HorizontalPodAutoscaler{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace.Name, Name: "bert"},
+		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "bert"}, MaxReplicas: 5,
+		},
+	}
+	create(t, hpa)
+	policy := manifest("fib-gpu")
+	policy.SetNamespace(namespace.Name)
+	set("auto", "spec", "scaleStrategy")(policy)
+	create(t, policy)
+	expectState(t, namespace.Name, "desired 3, replicas 1, TargetConflict, FreshTelemetry")
+	if err := apiServer.client.Delete(t.Context(), hpa); err != nil {
+		t.Fatal(err)
+	}
+	expectState(t, namespace.Name, "desired 3, replicas 3, ReadyForNewScale, FreshTelemetry")
 }

@@ -61,6 +61,18 @@ func set(value any, path ...any) func(*unstructured.Unstructured) {
 	}
 }
 
+// window is an entry of instanceBounds with a maxReplicas of 2.
+func window(start, end, cron string, least int64) map[string]any {
+	w := map[string]any{"bounds": []any{map[string]any{"cron": cron, "minReplicas": least, "maxReplicas": int64(2)}}}
+	if start != "" {
+		w["startTime"] = start
+	}
+	if end != "" {
+		w["endTime"] = end
+	}
+	return w
+}
+
 func TestDefaultsAreFilledIn(t *testing.T) {
 	if err := apiServer.client.Create(t.Context(), manifest("defaults")); err != nil {
 		t.Fatal(err)
@@ -93,7 +105,7 @@ func manyDays(n int) (all []any) {
 
 func TestDaysAndTimeZonesAreTaken(t *testing.T) {
 	policy := manifest("calendar")
-	set("America/Argentina/Buenos_Aires", "spec", "prediction", "timeZone")(policy)
+	set("America/Argentina/Buenos_Aires", "spec", "timeZone")(policy)
 	set(manyDays(100), "spec", "prediction", "days")(policy)
 	if err := apiServer.client.Create(t.Context(), policy); err != nil {
 		t.Fatal(err)
@@ -102,9 +114,9 @@ func TestDaysAndTimeZonesAreTaken(t *testing.T) {
 	if err := apiServer.client.Get(t.Context(), client.ObjectKeyFromObject(policy), &got); err != nil {
 		t.Fatal(err)
 	}
-	p := got.Spec.Prediction
-	if p.TimeZone != "America/Argentina/Buenos_Aires" || len(p.Days) != 100 || p.Days[99] != (v1alpha1.SpecialDay{Date: "2026-04-10", Like: "Sunday"}) {
-		t.Errorf("in %s, %d days", p.TimeZone, len(p.Days))
+	days := got.Spec.Prediction.Days
+	if zone := got.Spec.TimeZone; zone != "America/Argentina/Buenos_Aires" || len(days) != 100 || days[99] != (v1alpha1.SpecialDay{Date: "2026-04-10", Like: "Sunday"}) {
+		t.Errorf("in %s, %d days", zone, len(days))
 	}
 	if err := got.Spec.Validate(); err != nil {
 		t.Error(err)
@@ -117,21 +129,32 @@ func TestWrongPoliciesAreRefusedByFieldValueAndRange(t *testing.T) {
 		change func(*unstructured.Unstructured)
 		want   []string
 	}{
-		"strategy":         {set("automatic", "spec", "scaleStrategy"), []string{"spec.scaleStrategy", `"automatic"`, `"observer", "auto"`}},
-		"max below min":    {set(int64(9), "spec", "minReplicas"), []string{"spec.maxReplicas: Invalid value", "8: must be minReplicas (9) or more"}},
-		"min 0":            {set(int64(0), "spec", "minReplicas"), []string{"spec.minReplicas", "0", "greater than or equal to 1"}},
-		"max missing":      {set(nil, "spec", "maxReplicas"), []string{"spec.maxReplicas", "Required value"}},
-		"utilization 0":    {set(int64(0), append(target, "averageUtilization")...), []string{"spec.metrics[0].resource.target.averageUtilization", "0", "greater than or equal to 1"}},
-		"utilization 101":  {set(int64(101), append(target, "averageUtilization")...), []string{"spec.metrics[0].resource.target.averageUtilization", "101", "less than or equal to 100"}},
-		"target type":      {set("AverageValue", append(target, "type")...), []string{"spec.metrics[0].resource.target.type", `"AverageValue"`, `"Utilization"`}},
-		"metric cpu":       {set("cpu", "spec", "metrics", 0, "resource", "name"), []string{"spec.metrics[0].resource.name", `"cpu"`, `"gpu"`}},
-		"metric type":      {set("External", "spec", "metrics", 0, "type"), []string{"spec.metrics[0].type", `"External"`, `"Resource"`}},
-		"no metric":        {set([]any{}, "spec", "metrics"), []string{"spec.metrics", "0", "at least 1"}},
-		"window":           {set(int64(3601), "spec", "stabilizationWindowSeconds"), []string{"spec.stabilizationWindowSeconds", "3601", "less than or equal to 3600"}},
-		"quantile 100":     {set(int64(100), "spec", "prediction", "quantile"), []string{"spec.prediction.quantile", "100", "less than or equal to 99"}},
-		"quantile 0.95":    {set(0.95, "spec", "prediction", "quantile"), []string{"spec.prediction.quantile", "integer"}},
-		"lead":             {set(int64(-1), "spec", "prediction", "scaleUpForward"), []string{"spec.prediction.scaleUpForward", "-1", "greater than or equal to 0"}},
-		"time zone":        {set("Europe Berlin", "spec", "prediction", "timeZone"), []string{"spec.prediction.timeZone", `"Europe Berlin"`, "should match"}},
+		"strategy":        {set("automatic", "spec", "scaleStrategy"), []string{"spec.scaleStrategy", `"automatic"`, `"observer", "auto"`}},
+		"max below min":   {set(int64(9), "spec", "minReplicas"), []string{"spec.maxReplicas: Invalid value", "8: must be minReplicas (9) or more"}},
+		"min 0":           {set(int64(0), "spec", "minReplicas"), []string{"spec.minReplicas", "0", "greater than or equal to 1"}},
+		"max missing":     {set(nil, "spec", "maxReplicas"), []string{"spec.maxReplicas", "Required value"}},
+		"utilization 0":   {set(int64(0), append(target, "averageUtilization")...), []string{"spec.metrics[0].resource.target.averageUtilization", "0", "greater than or equal to 1"}},
+		"utilization 101": {set(int64(101), append(target, "averageUtilization")...), []string{"spec.metrics[0].resource.target.averageUtilization", "101", "less than or equal to 100"}},
+		"target type":     {set("AverageValue", append(target, "type")...), []string{"spec.metrics[0].resource.target.type", `"AverageValue"`, `"Utilization"`}},
+		"metric cpu":      {set("cpu", "spec", "metrics", 0, "resource", "name"), []string{"spec.metrics[0].resource.name", `"cpu"`, `"gpu"`}},
+		"metric type":     {set("External", "spec", "metrics", 0, "type"), []string{"spec.metrics[0].type", `"External"`, `"Resource"`}},
+		"no metric":       {set([]any{}, "spec", "metrics"), []string{"spec.metrics", "0", "at least 1"}},
+		"window":          {set(int64(3601), "spec", "stabilizationWindowSeconds"), []string{"spec.stabilizationWindowSeconds", "3601", "less than or equal to 3600"}},
+		"quantile 100":    {set(int64(100), "spec", "prediction", "quantile"), []string{"spec.prediction.quantile", "100", "less than or equal to 99"}},
+		"quantile 0.95":   {set(0.95, "spec", "prediction", "quantile"), []string{"spec.prediction.quantile", "integer"}},
+		"lead":            {set(int64(-1), "spec", "prediction", "scaleUpForward"), []string{"spec.prediction.scaleUpForward", "must be 0 to 3600, or auto"}},
+		"lead in words":   {set("3m", "spec", "prediction", "scaleUpForward"), []string{"spec.prediction.scaleUpForward", "must be 0 to 3600, or auto"}},
+		"up window":       {set(int64(3601), "spec", "behavior", "scaleUp", "stabilizationWindowSeconds"), []string{"spec.behavior.scaleUp.stabilizationWindowSeconds", "3601", "less than or equal to 3600"}},
+		"select policy":   {set("Least", "spec", "behavior", "scaleDown", "selectPolicy"), []string{"spec.behavior.scaleDown.selectPolicy", "Least", "Disabled"}},
+		"tolerance":       {set("1.5", "spec", "behavior", "scaleUp", "tolerance"), []string{"spec.behavior.scaleUp.tolerance", "must be from 0 to 1"}},
+		"limit": {set([]any{map[string]any{"type": "GPUs", "value": int64(0), "periodSeconds": int64(1801)}}, "spec", "behavior", "scaleUp", "policies"),
+			[]string{"spec.behavior.scaleUp.policies[0].type", "GPUs", "spec.behavior.scaleUp.policies[0].value", "greater than or equal to 1", "1801"}},
+		"start":            {set([]any{window("2026-13-01 00:00:00", "", "* * ? * *", 1)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].startTime", "2026-13-01", "should match"}},
+		"end":              {set([]any{window("2026-02-01 00:00:00", "2026-01-01 00:00:00", "* * ? * *", 1)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].endTime", "must be after startTime (2026-02-01 00:00:00)"}},
+		"numbered weekday": {set([]any{window("", "", "* * ? * 1-5", 1)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].bounds[0].cron", "1-5", "should match"}},
+		"seconds":          {set([]any{window("", "", "0 * * ? * MON", 1)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].bounds[0].cron", "should match"}},
+		"window's bounds":  {set([]any{window("", "", "* * ? * MON", 3)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].bounds[0].maxReplicas", "2: must be minReplicas (3) or more"}},
+		"time zone":        {set("Europe Berlin", "spec", "timeZone"), []string{"spec.timeZone", `"Europe Berlin"`, "should match"}},
 		"no date":          {set(day("25.12.2026", "Sunday"), "spec", "prediction", "days"), []string{"spec.prediction.days[0].date", `"25.12.2026"`}},
 		"no such day":      {set(day("2026-02-30", "Sunday"), "spec", "prediction", "days"), []string{"spec.prediction.days[0].date", `"2026-02-30"`}},
 		"no weekday":       {set(day("2026-12-25", "holiday"), "spec", "prediction", "days"), []string{"spec.prediction.days[0].like", `"holiday"`, `"Sunday"`}},
@@ -230,24 +253,62 @@ func TestAManifestForAHPANeedsOnlyAnotherAPIVersion(t *testing.T) {
 }
 
 func TestAFieldThatIsNotActedUponIsNamedAndNotStored(t *testing.T) {
+	text := bytes.ReplaceAll(append(ahpaManifest(t), "  customized: true\n"...), []byte("name: fib-gpu"), []byte("name: customized"))
+	if out, err := kubectl(t, text, "apply", "-f", "-"); err == nil || !strings.Contains(out, `unknown field "spec.customized"`) {
+		t.Errorf("strict: %v, %s", err, out)
+	}
+	if out, err := kubectl(t, text, "apply", "--validate=warn", "-f", "-"); err != nil || !strings.Contains(out, `unknown field "spec.customized"`) {
+		t.Errorf("warn: %v, %s", err, out)
+	}
+	stored := &unstructured.Unstructured{}
+	stored.SetGroupVersionKind(v1alpha1.GroupVersion().WithKind(v1alpha1.Kind))
+	if err := apiServer.client.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "customized"}, stored); err != nil {
+		t.Fatal(err)
+	}
+	if _, found, _ := unstructured.NestedFieldNoCopy(stored.Object, "spec", "customized"); found {
+		t.Error("spec.customized was stored")
+	}
+}
+
+func TestAHPAsInstanceBoundsAreTaken(t *testing.T) {
 	bounds, err := os.ReadFile("testdata/instance-bounds.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := bytes.ReplaceAll(append(ahpaManifest(t), bounds...), []byte("name: fib-gpu"), []byte("name: bounded"))
-	if out, err := kubectl(t, text, "apply", "-f", "-"); err == nil || !strings.Contains(out, `unknown field "spec.instanceBounds"`) {
-		t.Errorf("strict: %v, %s", err, out)
+	if out, err := kubectl(t, text, "apply", "-f", "-"); err != nil {
+		t.Fatal(out, err)
 	}
-	if out, err := kubectl(t, text, "apply", "--validate=warn", "-f", "-"); err != nil || !strings.Contains(out, `unknown field "spec.instanceBounds"`) {
-		t.Errorf("warn: %v, %s", err, out)
-	}
-	stored := &unstructured.Unstructured{}
-	stored.SetGroupVersionKind(v1alpha1.GroupVersion().WithKind(v1alpha1.Kind))
-	if err := apiServer.client.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "bounded"}, stored); err != nil {
+	var got v1alpha1.AdvancedHorizontalPodAutoscaler
+	if err := apiServer.client.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "bounded"}, &got); err != nil {
 		t.Fatal(err)
 	}
-	if _, found, _ := unstructured.NestedFieldNoCopy(stored.Object, "spec", "instanceBounds"); found {
-		t.Error("spec.instanceBounds was stored")
+	want := v1alpha1.CronBounds{Cron: "* 0-8 ? * MON-FRI", MinReplicas: 4, MaxReplicas: 15}
+	if w := got.Spec.InstanceBounds; len(w) != 1 || w[0].StartTime != "2021-12-16 00:00:00" || w[0].Bounds[0] != want {
+		t.Errorf("stored %+v", w)
+	}
+}
+
+func TestABehaviorIsStoredAsItWasWritten(t *testing.T) {
+	policy := manifest("behaved")
+	set(map[string]any{
+		"scaleUp":   map[string]any{"tolerance": "0.05", "selectPolicy": "Min", "policies": []any{map[string]any{"type": "Pods", "value": int64(2), "periodSeconds": int64(60)}}},
+		"scaleDown": map[string]any{"stabilizationWindowSeconds": int64(600)},
+	}, "spec", "behavior")(policy)
+	if err := apiServer.client.Create(t.Context(), policy); err != nil {
+		t.Fatal(err)
+	}
+	var got v1alpha1.AdvancedHorizontalPodAutoscaler
+	if err := apiServer.client.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "behaved"}, &got); err != nil {
+		t.Fatal(err)
+	}
+	got.Spec.Default()
+	if err := got.Spec.Validate(); err != nil {
+		t.Error(err)
+	}
+	up, down := got.Spec.Behavior.ScaleUp, got.Spec.Behavior.ScaleDown
+	if up.Tolerance.String() != "50m" || up.Policies[0] != (v1alpha1.ScalingPolicy{Type: v1alpha1.PodsPolicy, Value: 2, PeriodSeconds: 60}) || *down.StabilizationWindowSeconds != 600 {
+		t.Errorf("stored %+v, %+v", up, down)
 	}
 }
 

@@ -11,13 +11,10 @@ import (
 var weekdays = []Weekday{"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"}
 
 // Location is the time zone, UTC where none is given. An error names the field, its value and what is allowed.
-func (p Prediction) Location() (*time.Location, error) {
-	if p.TimeZone == "" {
-		return time.UTC, nil
-	}
-	location, err := time.LoadLocation(p.TimeZone)
-	if err != nil || p.TimeZone == "Local" { // that is where the aggregator happens to run
-		return nil, fmt.Errorf("spec.prediction.timeZone is %q: it must be a name of the IANA time zone database, such as Europe/Berlin", p.TimeZone)
+func (s *AdvancedHorizontalPodAutoscalerSpec) Location() (*time.Location, error) {
+	location, err := time.LoadLocation(s.TimeZone)
+	if err != nil || s.TimeZone == "Local" { // that is where the aggregator happens to run
+		return nil, fmt.Errorf("spec.timeZone is %q: it must be a name of the IANA time zone database, such as Europe/Berlin", s.TimeZone)
 	}
 	return location, nil
 }

@@ -1,5 +1,7 @@
 package v1alpha1
 
+import "k8s.io/apimachinery/pkg/util/intstr"
+
 // What the API server fills in, for readers that get a policy from elsewhere. The CRD's schema carries the same numbers.
 const (
 	DefaultMinReplicas                int32 = 1
@@ -9,6 +11,9 @@ const (
 	DefaultTimeZone                         = "UTC"
 )
 
+// Auto is the scaleUpForward that is measured.
+const Auto = "auto"
+
 // Default fills the fields that were left out with the defaults of the schema.
 func (s *AdvancedHorizontalPodAutoscalerSpec) Default() {
 	if s.ScaleStrategy == "" {
@@ -17,9 +22,11 @@ func (s *AdvancedHorizontalPodAutoscalerSpec) Default() {
 	fill(&s.MinReplicas, DefaultMinReplicas)
 	fill(&s.StabilizationWindowSeconds, DefaultStabilizationWindowSeconds)
 	fill(&s.Prediction.Quantile, DefaultQuantile)
-	fill(&s.Prediction.ScaleUpForward, DefaultScaleUpForward)
-	if s.Prediction.TimeZone == "" {
-		s.Prediction.TimeZone = DefaultTimeZone
+	if s.Prediction.ScaleUpForward == nil {
+		s.Prediction.ScaleUpForward = new(intstr.FromInt32(DefaultScaleUpForward))
+	}
+	if s.TimeZone == "" {
+		s.TimeZone = DefaultTimeZone
 	}
 }
 

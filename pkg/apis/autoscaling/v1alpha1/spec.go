@@ -1,6 +1,9 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
 
 // AdvancedHorizontalPodAutoscaler scales a workload on the GPU load of its pods: by what they do now (reactive, with the
 // arithmetic of the HorizontalPodAutoscaler) and by what their own history says they will do (proactive). The larger of the
@@ -18,6 +21,9 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Replicas",type=integer,JSONPath=`.status.currentReplicas`,description="replicas the workload is set to"
 // +kubebuilder:printcolumn:name="MinPods",type=integer,JSONPath=`.spec.minReplicas`,description="lower bound"
 // +kubebuilder:printcolumn:name="MaxPods",type=integer,JSONPath=`.spec.maxReplicas`,description="upper bound"
+// +kubebuilder:printcolumn:name="Proactive",type=integer,JSONPath=`.status.proactiveReplicas`,priority=1,description="replicas the forecast asks for"
+// +kubebuilder:printcolumn:name="Reactive",type=integer,JSONPath=`.status.reactiveReplicas`,priority=1,description="replicas the present load asks for"
+// +kubebuilder:printcolumn:name="Decision",type=string,JSONPath=`.status.decision.reason`,priority=1,description="why the decision is what it is, in a word"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type AdvancedHorizontalPodAutoscaler struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -42,9 +48,9 @@ type AdvancedHorizontalPodAutoscalerList struct {
 	Items []AdvancedHorizontalPodAutoscaler `json:"items"`
 }
 
-// ScaleStrategy says what is done with a decision.
+// ScaleStrategy says what a decision is made from and what is done with it.
 //
-// +kubebuilder:validation:Enum=observer;auto
+// +kubebuilder:validation:Enum=observer;auto;scalingUpOnly;proactive;reactive
 type ScaleStrategy string
 
 // The strategies.
@@ -53,22 +59,37 @@ const (
 	StrategyObserver ScaleStrategy = "observer"
 	// StrategyAuto applies each decision to the scale target.
 	StrategyAuto ScaleStrategy = "auto"
+	// StrategyScalingUpOnly applies those that add replicas.
+	StrategyScalingUpOnly ScaleStrategy = "scalingUpOnly"
+	// StrategyProactive applies what the forecast asks for, whatever the load is.
+	StrategyProactive ScaleStrategy = "proactive"
+	// StrategyReactive applies what the load asks for, whatever is forecast.
+	StrategyReactive ScaleStrategy = "reactive"
 )
+
+// strategies are all there are.
+var strategies = []ScaleStrategy{StrategyObserver, StrategyAuto, StrategyScalingUpOnly, StrategyProactive, StrategyReactive}
+
+// Acts reports whether decisions are applied.
+func (s ScaleStrategy) Acts() bool { return s != StrategyObserver }
 
 // AdvancedHorizontalPodAutoscalerSpec is what the user wants.
 //
 // +kubebuilder:validation:XValidation:rule="self.maxReplicas >= self.minReplicas",messageExpression="'%d: must be minReplicas (%d) or more'.format([self.maxReplicas, self.minReplicas])",fieldPath=".maxReplicas"
 type AdvancedHorizontalPodAutoscalerSpec struct {
 	// What is done with a decision. `observer` (the default) computes it and shows it in status and metrics, and
-	// scales nothing: watch it for a while, then switch. `auto` applies it through the target's scale subresource.
+	// scales nothing: watch it for a while, then switch. `auto` applies it through the target's scale subresource: the larger
+	// of what the present load (the reactive half) and the forecast (the proactive half) ask for. `scalingUpOnly` is `auto`
+	// that never removes a replica, but for those beyond maxReplicas. `reactive` and `proactive` act on one half alone and
+	// show the other; without a forecast `proactive` holds the replicas.
 	// +kubebuilder:default=observer
 	// +optional
 	ScaleStrategy ScaleStrategy `json:"scaleStrategy,omitempty"`
 
 	// The workload to scale, in the policy's own namespace: anything with a scale subresource whose status names a pod
-	// selector (Deployment, StatefulSet, ReplicaSet and most custom kinds). At most one `auto` policy acts on a target: the
-	// oldest; others get the condition AbleToScale=False, reason TargetConflict. Do not put a HorizontalPodAutoscaler on
-	// the same target.
+	// selector (Deployment, StatefulSet, ReplicaSet and most custom kinds). One autoscaler acts on a target: of several
+	// policies that act the oldest, and none while a HorizontalPodAutoscaler (a KEDA ScaledObject has one) is on the same
+	// target. The others get the condition AbleToScale=False, reason TargetConflict. `observer` may run beside any of them.
 	// +required
 	ScaleTargetRef ScaleTargetRef `json:"scaleTargetRef"`
 
@@ -91,13 +112,40 @@ type AdvancedHorizontalPodAutoscalerSpec struct {
 	// +required
 	MaxReplicas int32 `json:"maxReplicas"`
 
+	// Bounds that hold at certain times instead of minReplicas and maxReplicas. Where several hold at once, the largest
+	// minReplicas and the largest maxReplicas of them count.
+	// +kubebuilder:validation:MaxItems=50
+	// +listType=atomic
+	// +optional
+	InstanceBounds []InstanceBounds `json:"instanceBounds,omitempty"`
+
+	// Whose clock the people live by who make the demand: a name of the IANA time zone database, such as `Europe/Berlin`,
+	// default `UTC`. instanceBounds and prediction.days are read by it; the forecast's days begin at its midnight, and where its
+	// clocks change, habits move with them. A name that is not known is told in the conditions: the forecast takes it for UTC,
+	// no window of instanceBounds holds, and nothing is removed.
+	// +kubebuilder:default=UTC
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}$`
+	// +optional
+	TimeZone string `json:"timeZone,omitempty"`
+
 	// For how long, in seconds, the largest recommendation seen is kept before replicas are removed: 0 to 3600, default 300.
-	// It delays scaling down only. After a restart of the aggregator the window starts from the replicas found.
+	// It delays scaling down only; behavior.scaleDown.stabilizationWindowSeconds counts instead where it is given. After a restart of the aggregator the window starts from the replicas found.
 	// +kubebuilder:default=300
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=3600
 	// +optional
 	StabilizationWindowSeconds *int32 `json:"stabilizationWindowSeconds,omitempty"`
+
+	// How readily and how fast replicas are added and removed, as in a HorizontalPodAutoscaler (autoscaling/v2). Without it,
+	// replicas rise by four or to twice as many within 15 seconds, whichever is more, and fall after stabilizationWindowSeconds.
+	// +optional
+	Behavior *Behavior `json:"behavior,omitempty"`
+
+	// While true, nothing is scaled; decisions are made and shown as under `observer`. Set it for an incident or a migration
+	// and the strategy stays as it is.
+	// +optional
+	Paused bool `json:"paused,omitempty"`
 
 	// How the forecast is used. The proactive half acts once 24 hours of the workload's demand are known; before that the
 	// forecast is shown (condition ForecastReady=False, reason LearningDailyPattern or InsufficientHistory) and the reactive
@@ -199,23 +247,15 @@ type Prediction struct {
 	// +optional
 	Quantile *int32 `json:"quantile,omitempty"`
 
-	// How far ahead, in seconds, pods are asked for: 0 to 3600, default 180. Set it to what a new pod takes from created to
-	// ready. The decision uses the largest demand forecast from now until so many seconds, and one step of the forecast (five
-	// minutes), ahead.
+	// How far ahead, in seconds, pods are asked for: 0 to 3600, default 180; or `auto`. Set it to what a new pod takes from
+	// created to ready. `auto` is what nine in ten of this workload's pods have taken (status.leadTimeSeconds), as soon as three
+	// of them are known, and 180 before. The decision uses the largest demand forecast from now until so many seconds, and one
+	// step of the forecast (five minutes), ahead.
 	// +kubebuilder:default=180
-	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=3600
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 0 && self <= 3600 : self == 'auto'",message="must be 0 to 3600, or auto"
 	// +optional
-	ScaleUpForward *int32 `json:"scaleUpForward,omitempty"`
-
-	// Whose clock the people live by who make the demand: a name of the IANA time zone database, such as `Europe/Berlin`,
-	// default `UTC`. The forecast's days begin at its midnight, and where its clocks change, habits move with them. A name
-	// that is not known is told in the condition ForecastReady and taken for UTC.
-	// +kubebuilder:default=UTC
-	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}$`
-	// +optional
-	TimeZone string `json:"timeZone,omitempty"`
+	ScaleUpForward *intstr.IntOrString `json:"scaleUpForward,omitempty"`
 
 	// Days on which demand is like that of another weekday than their own, such as holidays: at most 100, past and coming ones.
 	// +kubebuilder:validation:MaxItems=100
@@ -232,7 +272,7 @@ type Weekday string
 
 // SpecialDay is a day on which demand is like that of another weekday than its own.
 type SpecialDay struct {
-	// The day in the policy's time zone, such as `2026-12-25`.
+	// The day in spec.timeZone, such as `2026-12-25`.
 	// +kubebuilder:validation:Format=date
 	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`
 	// +required

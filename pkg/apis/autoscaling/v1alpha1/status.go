@@ -17,6 +17,14 @@ type AdvancedHorizontalPodAutoscalerStatus struct {
 	// +optional
 	DesiredReplicas *int32 `json:"desiredReplicas,omitempty"`
 
+	// The lower bound in force: spec.minReplicas, or that of spec.instanceBounds now and within the lead time.
+	// +optional
+	MinReplicas *int32 `json:"minReplicas,omitempty"`
+
+	// The upper bound in force: spec.maxReplicas, or that of spec.instanceBounds now.
+	// +optional
+	MaxReplicas *int32 `json:"maxReplicas,omitempty"`
+
 	// The metrics as last read, in the order of spec.metrics; empty while unknown.
 	// +listType=atomic
 	// +optional
@@ -33,6 +41,14 @@ type AdvancedHorizontalPodAutoscalerStatus struct {
 	// The forecast the proactive half uses.
 	// +optional
 	Forecast *ForecastStatus `json:"forecast,omitempty"`
+
+	// How far ahead pods are asked for, seconds: prediction.scaleUpForward, or what it is measured to be.
+	// +optional
+	LeadTimeSeconds *int32 `json:"leadTimeSeconds,omitempty"`
+
+	// How many pods leadTimeSeconds was measured on; absent when it was not.
+	// +optional
+	LeadTimePods int32 `json:"leadTimePods,omitempty"`
 
 	// When the target was last scaled by this policy.
 	// +optional

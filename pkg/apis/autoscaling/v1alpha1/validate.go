@@ -3,6 +3,9 @@ package v1alpha1
 import (
 	"errors"
 	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // Validate says what is wrong with a policy that did not pass an API server, such as one from a file: each wrong field by its
@@ -21,8 +24,8 @@ func (s *AdvancedHorizontalPodAutoscalerSpec) Validate() error {
 			wrong(field, *value, "%d to %d", low, high)
 		}
 	}
-	if s.ScaleStrategy != StrategyObserver && s.ScaleStrategy != StrategyAuto {
-		wrong("scaleStrategy", string(s.ScaleStrategy), "%s or %s", StrategyObserver, StrategyAuto)
+	if !slices.Contains(strategies, s.ScaleStrategy) {
+		wrong("scaleStrategy", string(s.ScaleStrategy), "observer, auto, scalingUpOnly, proactive or reactive")
 	}
 	for field, value := range map[string]string{
 		"apiVersion": s.ScaleTargetRef.APIVersion, "kind": s.ScaleTargetRef.Kind, "name": s.ScaleTargetRef.Name,
@@ -54,22 +57,38 @@ func (s *AdvancedHorizontalPodAutoscalerSpec) Validate() error {
 	}
 	between("stabilizationWindowSeconds", s.StabilizationWindowSeconds, 0, 3600)
 	between("prediction.quantile", s.Prediction.Quantile, 1, 99)
-	between("prediction.scaleUpForward", s.Prediction.ScaleUpForward, 0, 3600)
-	if _, err := s.Prediction.Location(); err != nil {
+	errs = append(errs, s.Prediction.validate()...)
+	if _, err := s.Location(); err != nil {
 		errs = append(errs, err)
 	}
-	if n := len(s.Prediction.Days); n > 100 {
-		wrong("prediction.days", n, "a list of at most 100 days")
+	for i, b := range s.InstanceBounds {
+		b.validate(fmt.Sprintf("instanceBounds[%d].", i), wrong)
+	}
+	if s.Behavior != nil {
+		for direction, rules := range map[string]*ScalingRules{"scaleUp": s.Behavior.ScaleUp, "scaleDown": s.Behavior.ScaleDown} {
+			rules.validate("behavior."+direction+".", wrong)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// validate returns what is wrong with it but for the quantile.
+func (p Prediction) validate() (errs []error) {
+	if lead := p.ScaleUpForward; lead == nil || lead.Type == intstr.String && lead.StrVal != Auto || lead.Type == intstr.Int && (lead.IntVal < 0 || lead.IntVal > 3600) {
+		errs = append(errs, fmt.Errorf("spec.prediction.scaleUpForward is %q: it must be 0 to 3600, or %s", lead, Auto))
+	}
+	if n := len(p.Days); n > 100 {
+		errs = append(errs, fmt.Errorf("spec.prediction.days is %d: it must be a list of at most 100 days", n))
 	}
 	dates := map[string]bool{}
-	for i, day := range s.Prediction.Days {
-		if _, _, err := s.Prediction.Day(i); err != nil {
+	for i, day := range p.Days {
+		if _, _, err := p.Day(i); err != nil {
 			errs = append(errs, err)
 		}
 		if dates[day.Date] {
-			wrong(fmt.Sprintf("prediction.days[%d].date", i), day.Date, "another day than those before it")
+			errs = append(errs, fmt.Errorf("spec.prediction.days[%d].date is %q: it must be another day than those before it", i, day.Date))
 		}
 		dates[day.Date] = true
 	}
-	return errors.Join(errs...)
+	return errs
 }

@@ -3,6 +3,10 @@ package v1alpha1
 import (
 	"strings"
 	"testing"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
 )
 
 func valid() AdvancedHorizontalPodAutoscalerSpec {
@@ -24,7 +28,7 @@ func TestDefaultsAreValid(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s.ScaleStrategy != StrategyObserver || *s.MinReplicas != 1 || *s.StabilizationWindowSeconds != 300 ||
-		*s.Prediction.Quantile != 95 || *s.Prediction.ScaleUpForward != 180 || s.Prediction.TimeZone != "UTC" {
+		*s.Prediction.Quantile != 95 || s.Prediction.ScaleUpForward.IntVal != 180 || s.TimeZone != "UTC" {
 		t.Errorf("defaults: %+v", s)
 	}
 }
@@ -35,7 +39,7 @@ func TestWrongFieldIsNamedWithItsValueAndWhatIsAllowed(t *testing.T) {
 		change func(*AdvancedHorizontalPodAutoscalerSpec)
 		want   string
 	}{
-		"strategy":      {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.ScaleStrategy = "automatic" }, `spec.scaleStrategy is "automatic": it must be observer or auto`},
+		"strategy":      {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.ScaleStrategy = "automatic" }, `spec.scaleStrategy is "automatic": it must be observer, auto, scalingUpOnly, proactive or reactive`},
 		"target":        {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.ScaleTargetRef.Name = "" }, `spec.scaleTargetRef.name is "": it must be given`},
 		"no metric":     {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Metrics = nil }, `spec.metrics is 0: it must be a list of exactly one metric`},
 		"other metric":  {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Metrics[0].Resource.Name = "cpu" }, `spec.metrics[0].resource.name is "cpu": it must be gpu`},
@@ -44,10 +48,45 @@ func TestWrongFieldIsNamedWithItsValueAndWhatIsAllowed(t *testing.T) {
 		"max below min": {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.MinReplicas = n(9) }, `spec.maxReplicas is 8: it must be minReplicas (9) or more`},
 		"window":        {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.StabilizationWindowSeconds = n(3601) }, `spec.stabilizationWindowSeconds is 3601: it must be 0 to 3600`},
 		"quantile":      {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Prediction.Quantile = n(100) }, `spec.prediction.quantile is 100: it must be 1 to 99`},
-		"lead":          {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Prediction.ScaleUpForward = n(-1) }, `spec.prediction.scaleUpForward is -1: it must be 0 to 3600`},
-		"zone": {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Prediction.TimeZone = "Mars/Olympus" },
-			`spec.prediction.timeZone is "Mars/Olympus": it must be a name of the IANA time zone database, such as Europe/Berlin`},
-		"zone here": {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Prediction.TimeZone = "Local" }, `spec.prediction.timeZone is "Local": it must be a name`},
+		"lead": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.Prediction.ScaleUpForward = ptr.To(intstr.FromInt32(-1))
+		}, `spec.prediction.scaleUpForward is "-1": it must be 0 to 3600, or auto`},
+		"lead in words": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.Prediction.ScaleUpForward = ptr.To(intstr.FromString("3m"))
+		}, `spec.prediction.scaleUpForward is "3m": it must be 0 to 3600, or auto`},
+		"time zone":  {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.TimeZone = "Europe/Atlantis" }, `spec.timeZone is "Europe/Atlantis": it must be a name of the IANA`},
+		"their time": {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.TimeZone = "Local" }, `spec.timeZone is "Local": it must be a name of the IANA`},
+		"start": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.InstanceBounds = []InstanceBounds{{StartTime: "2026-02-30 00:00:00"}}
+		}, `spec.instanceBounds[0].startTime is "2026-02-30 00:00:00": it must be a time as 2006-01-02 15:04:05`},
+		"end": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.InstanceBounds = []InstanceBounds{{StartTime: "2026-02-03 00:00:00", EndTime: "2026-02-03 00:00:00"}}
+		}, `spec.instanceBounds[0].endTime is "2026-02-03 00:00:00": it must be after startTime (2026-02-03 00:00:00)`},
+		"no bounds": {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.InstanceBounds = []InstanceBounds{{}} }, `spec.instanceBounds[0].bounds is 0: it must be a list of at least one`},
+		"cron": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.InstanceBounds = []InstanceBounds{{Bounds: []CronBounds{{Cron: "* 22-6 ? * *", MinReplicas: 1, MaxReplicas: 2}}}}
+		}, `spec.instanceBounds[0].bounds[0].cron is "* 22-6 ? * *": it must be a cron expression: beginning of range (22)`},
+		"bound": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.InstanceBounds = []InstanceBounds{{Bounds: []CronBounds{{Cron: "* * * * *", MinReplicas: 3, MaxReplicas: 2}}}}
+		}, `spec.instanceBounds[0].bounds[0].maxReplicas is 2: it must be minReplicas (3) or more`},
+		"up window": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.Behavior = &Behavior{ScaleUp: &ScalingRules{StabilizationWindowSeconds: n(3601)}}
+		}, `spec.behavior.scaleUp.stabilizationWindowSeconds is 3601: it must be 0 to 3600`},
+		"select": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.Behavior = &Behavior{ScaleDown: &ScalingRules{SelectPolicy: "Least"}}
+		}, `spec.behavior.scaleDown.selectPolicy is "Least": it must be Max, Min or Disabled`},
+		"limit type": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.Behavior = &Behavior{ScaleDown: &ScalingRules{Policies: []ScalingPolicy{{Type: "GPUs", Value: 1, PeriodSeconds: 1}}}}
+		}, `spec.behavior.scaleDown.policies[0].type is "GPUs": it must be Pods or Percent`},
+		"limit value": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.Behavior = &Behavior{ScaleDown: &ScalingRules{Policies: []ScalingPolicy{{Type: PodsPolicy, PeriodSeconds: 1}}}}
+		}, `spec.behavior.scaleDown.policies[0].value is 0: it must be 1 to 2147483647`},
+		"limit period": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.Behavior = &Behavior{ScaleDown: &ScalingRules{Policies: []ScalingPolicy{{Type: PercentPolicy, Value: 1, PeriodSeconds: 1801}}}}
+		}, `spec.behavior.scaleDown.policies[0].periodSeconds is 1801: it must be 1 to 1800`},
+		"tolerance": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.Behavior = &Behavior{ScaleUp: &ScalingRules{Tolerance: ptr.To(resource.MustParse("1.5"))}}
+		}, `spec.behavior.scaleUp.tolerance is "1500m": it must be 0 to 1`},
 		"no such day": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
 			s.Prediction.Days = []SpecialDay{{"2026-02-30", "Sunday"}}
 		},
@@ -73,17 +112,18 @@ func TestWrongFieldIsNamedWithItsValueAndWhatIsAllowed(t *testing.T) {
 }
 
 func TestDaysAreReadAsTheyAreWritten(t *testing.T) {
-	p := Prediction{TimeZone: "Europe/Berlin", Days: []SpecialDay{{"2026-12-25", "Sunday"}, {"2028-02-29", "Saturday"}}}
-	if location, err := p.Location(); err != nil || location.String() != "Europe/Berlin" {
+	s := AdvancedHorizontalPodAutoscalerSpec{TimeZone: "Europe/Berlin"}
+	s.Prediction.Days = []SpecialDay{{"2026-12-25", "Sunday"}, {"2028-02-29", "Saturday"}}
+	if location, err := s.Location(); err != nil || location.String() != "Europe/Berlin" {
 		t.Errorf("time zone %v, %v", location, err)
 	}
 	for i, want := range []string{"2026-12-25 like Sunday", "2028-02-29 like Saturday"} {
-		date, like, err := p.Day(i)
+		date, like, err := s.Prediction.Day(i)
 		if got := date.Format("2006-01-02") + " like " + like.String(); err != nil || got != want {
 			t.Errorf("day %d is %s, %v; want %s", i, got, err, want)
 		}
 	}
-	if location, err := (Prediction{}).Location(); err != nil || location.String() != "UTC" {
+	if location, err := (&AdvancedHorizontalPodAutoscalerSpec{}).Location(); err != nil || location.String() != "UTC" {
 		t.Errorf("without a time zone: %v, %v", location, err)
 	}
 }
