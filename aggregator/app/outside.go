@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/foretide/foretide/aggregator/external"
 	"github.com/foretide/foretide/aggregator/forecast"
@@ -31,7 +32,21 @@ func (a *aggregator) askOutside() error {
 type outside struct{ forecaster *external.Forecaster }
 
 func (o outside) Ask(id string, s forecast.Series, horizon int, levels []float64) {
-	o.forecaster.Ask(external.Task{ID: id, Step: s.Step, Origin: s.End, Horizon: horizon, Quantiles: levels, History: s.Values})
+	o.forecaster.Ask(toTask(id, s, horizon, levels))
+}
+
+func toTask(id string, s forecast.Series, horizon int, levels []float64) external.Task {
+	task := external.Task{
+		ID: id, Step: s.Step, Origin: s.End, Horizon: horizon, Quantiles: levels, History: s.Values, Saturated: s.Saturated,
+		Days: make(map[string]string, len(s.Calendar.Days)),
+	}
+	if zone := s.Calendar.Location; zone != nil && zone != time.UTC {
+		task.TimeZone = zone.String()
+	}
+	for date, like := range s.Calendar.Days {
+		task.Days[time.Date(date.Year, date.Month, date.Day, 0, 0, 0, 0, time.UTC).Format(time.DateOnly)] = like.String()
+	}
+	return task
 }
 
 func (o outside) Answer(id string) (forecast.Forecast, bool) {

@@ -12,6 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/foretide/foretide/aggregator/external"
+	"github.com/foretide/foretide/aggregator/forecast"
 	"github.com/foretide/foretide/pkg/trace"
 )
 
@@ -76,5 +80,21 @@ func TestAnExternalForecasterDecidesAndOursStandsIn(t *testing.T) {
 	w.eventually("the failure is told", func() bool { return strings.Contains(w.log.String(), "reason=wrong_length") })
 	if !says(peak(3))() {
 		t.Error("the wrong answer decides")
+	}
+}
+
+func TestAnExternalForecasterIsToldWhatOursIs(t *testing.T) {
+	berlin, err := zone("time_zone", "Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := forecast.Series{End: noon(), Step: time.Minute, Values: []float64{1, 2}, Saturated: []bool{false, true}}
+	s.Calendar = forecast.Calendar{Location: berlin, Days: map[forecast.Date]time.Weekday{{Year: 2026, Month: 12, Day: 5}: time.Sunday}}
+	want := external.Task{
+		ID: "web", Step: time.Minute, Origin: noon(), Horizon: 3, Quantiles: []float64{0.5}, History: []float64{1, 2},
+		Saturated: []bool{false, true}, TimeZone: "Europe/Berlin", Days: map[string]string{"2026-12-05": "Sunday"},
+	}
+	if d := cmp.Diff(want, toTask("web", s, 3, []float64{0.5})); d != "" {
+		t.Errorf("-want +got:\n%s", d)
 	}
 }

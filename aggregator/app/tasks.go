@@ -70,18 +70,8 @@ func parseTask(line []byte, d defaults) (task, error) {
 	if begin := *t.Origin - int64(len(t.History)*t.StepSeconds); t.Start != nil && *t.Start != begin {
 		return task{}, fmt.Errorf("start is %d; with %d steps of %d s up to origin %d it must be %d", *t.Start, len(t.History), t.StepSeconds, *t.Origin, begin)
 	}
-	for i, v := range t.History {
-		if v != nil && *v < 0 {
-			return task{}, fmt.Errorf("history[%d] is %g; it must be %s", i, *v, allowed["history"])
-		}
-	}
-	if n := len(t.Saturated); n > 0 && n != len(t.History) {
-		return task{}, fmt.Errorf("saturated has %d steps and history %d; it must be %s", n, len(t.History), allowed["saturated"])
-	}
-	for i, q := range t.Quantiles {
-		if !(q > 0 && q < 1) {
-			return task{}, fmt.Errorf("quantiles[%d] is %g; it must be %s", i, q, allowed["quantiles"])
-		}
+	if err := t.checkNumbers(); err != nil {
+		return task{}, err
 	}
 	var err error
 	if t.calendar.Location, err = zone("time_zone", t.TimeZone); err != nil {
@@ -98,6 +88,24 @@ func parseTask(line []byte, d defaults) (task, error) {
 		t.Quantiles = d.quantiles
 	}
 	return t, nil
+}
+
+// checkNumbers says which number of a list is not allowed.
+func (t task) checkNumbers() error {
+	for i, v := range t.History {
+		if v != nil && *v < 0 {
+			return fmt.Errorf("history[%d] is %g; it must be %s", i, *v, allowed["history"])
+		}
+	}
+	if n := len(t.Saturated); n > 0 && n != len(t.History) {
+		return fmt.Errorf("saturated has %d steps and history %d; it must be %s", n, len(t.History), allowed["saturated"])
+	}
+	for i, q := range t.Quantiles {
+		if !(q > 0 && q < 1) {
+			return fmt.Errorf("quantiles[%d] is %g; it must be %s", i, q, allowed["quantiles"])
+		}
+	}
+	return nil
 }
 
 func (t task) step() time.Duration { return time.Duration(t.StepSeconds) * time.Second }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -24,6 +25,12 @@ type Task struct {
 	Quantiles []float64
 	// History is the demand of each step before Origin, in busy GPUs; NaN is missing.
 	History []float64
+	// Saturated are the steps of History in which demand was so much or more; nil when there is none.
+	Saturated []bool
+	// TimeZone is whose clock habits live by, an IANA name; Days are dates (2026-12-25) that are like another weekday (Sunday).
+	// Either may be empty.
+	TimeZone string
+	Days     map[string]string
 }
 
 // Answer is a forecast that was found to be sound: as many steps as were asked for, each finite and at least 0, and no quantile
@@ -110,24 +117,34 @@ func broken(err error) reason {
 
 // line is the task as it is sent.
 func (t Task) line() []byte {
-	history := t.History
-	for len(history) > 0 && math.IsNaN(history[0]) { // before anything was known
-		history = history[1:]
+	begin := 0
+	for begin < len(t.History) && math.IsNaN(t.History[begin]) { // before anything was known
+		begin++
 	}
+	history := t.History[begin:]
 	step := int64(t.Step / time.Second)
 	out := make([]byte, 0, 256+9*len(history))
 	out = append(out, `{"id":`...)
-	out = append(out, quoted(t.sentID())...)
+	out = append(out, encoded(t.sentID())...)
 	out = fmt.Appendf(out, `,"series":%s,"step_seconds":%d,"start":%d,"origin":%d,"horizon":%d,"quantiles":`,
-		quoted(t.ID), step, t.Origin.Unix()-step*int64(len(history)), t.Origin.Unix(), t.Horizon)
+		encoded(t.ID), step, t.Origin.Unix()-step*int64(len(history)), t.Origin.Unix(), t.Horizon)
 	out = appendNumbers(out, t.Quantiles)
 	out = append(out, `,"history":`...)
 	out = appendNumbers(out, history)
+	if slices.Contains(t.Saturated, true) {
+		out = append(append(out, `,"saturated":`...), encoded(t.Saturated[begin:])...)
+	}
+	if t.TimeZone != "" {
+		out = append(append(out, `,"time_zone":`...), encoded(t.TimeZone)...)
+	}
+	if len(t.Days) > 0 {
+		out = append(append(out, `,"days":`...), encoded(t.Days)...)
+	}
 	return append(out, "}\n"...)
 }
 
-func quoted(text string) []byte {
-	out, _ := json.Marshal(text) // a string always can be
+func encoded(value any) []byte {
+	out, _ := json.Marshal(value) // strings and truths always can be
 	return out
 }
 
