@@ -16,15 +16,7 @@ func quantiles(r []residual, levels []float64) []float64 {
 	if len(r) == 0 {
 		return out
 	}
-	slices.SortFunc(r, func(a, b residual) int { // none is NaN, which cmp.Compare would look for
-		switch {
-		case a.miss < b.miss:
-			return -1
-		case a.miss > b.miss:
-			return 1
-		}
-		return 0
-	})
+	sortByMiss(r)
 	total := 0.0
 	for _, x := range r {
 		total += x.weight
@@ -48,6 +40,30 @@ func quantiles(r []residual, levels []float64) []float64 {
 		out[l] = r[i].miss + share*(r[i+1].miss-r[i].miss)
 	}
 	return out
+}
+
+// sortByMiss sorts by the first digits, which fit into a word beside the place, and then by the others: that takes less time than a
+// sort with a comparison function takes.
+func sortByMiss(r []residual) {
+	keys, sorted := make([]uint64, len(r)), make([]residual, len(r))
+	for i, x := range r {
+		bits := math.Float32bits(float32(x.miss))
+		if bits>>31 == 0 {
+			bits |= 1 << 31
+		} else { // the more below zero, the more bits
+			bits = ^bits
+		}
+		keys[i] = uint64(bits)<<32 | uint64(i)
+	}
+	slices.Sort(keys)
+	for i, key := range keys {
+		x := r[uint32(key)]
+		for ; i > 0 && sorted[i-1].miss > x.miss; i-- {
+			sorted[i] = sorted[i-1]
+		}
+		sorted[i] = x
+	}
+	copy(r, sorted)
 }
 
 // spread is how far days differ at each time of the day that follows the history, relative to the mean over the day: a quiet
@@ -110,21 +126,21 @@ func (b *backtest) measure() {
 	for k := range b.buckets {
 		u := &b.buckets[k]
 		plain, scaled = plain[:0], scaled[:0]
-		tries := 0
+		tries, recent := 0, 0.0
 		var before *origin
 		var all, newest tally
 		b.each(u, func(at *origin, step int, expected []float64) {
 			if at != before {
-				before = at
-				tries++
+				before, tries = at, tries+1
+				age := float64(max(0, len(b.h.y)-at.o-u.to)) * float64(b.h.step)
+				recent = math.Exp2(-age / recency)
 			}
 			b.buckets.mix(step-at.o, w)
 			miss := b.h.truth(step) - dot(w, expected)
 			plain = append(plain, residual{miss, at.weight})
 			scaled = append(scaled, residual{miss / b.spread[b.time(step)], at.weight})
 			all.add(miss, b.h.y[step], at.weight)
-			age := float64(max(0, len(b.h.y)-at.o-u.to)) * float64(b.h.step)
-			newest.add(miss, b.h.y[step], math.Exp2(-age/recency))
+			newest.add(miss, b.h.y[step], recent)
 		})
 		if all.absolute > 0 {
 			u.miss, u.demand = all.absolute/all.weight, all.demand/all.weight
