@@ -7,6 +7,8 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"github.com/foretide/foretide/aggregator/ui"
 )
 
 //go:embed backtest.html
@@ -52,7 +54,7 @@ func (b *backtest) page() chartPage {
 		page.Rows = append(page.Rows, a.cells())
 	}
 	first := max(0, n-backtestDays*day)
-	top := ceiling(b.highest(first, drawn))
+	top := ui.Ceiling(b.highest(first, drawn))
 	x := func(i int) float64 { return chartLeft + (chartWidth-chartLeft)*float64(i-first)/float64(n-first) }
 	y := func(v float64) float64 { return chartTop + (chartHeight-chartBottom-chartTop)*(1-v/top) }
 	page.Actual = path(b.values[first:], func(i int) float64 { return x(first + i) }, y)
@@ -86,20 +88,6 @@ func (b *backtest) highest(first int, drawn []past) float64 {
 		}
 	}
 	return top
-}
-
-// ceiling rounds up to 1, 2, 4 or 8 times a power of ten, so that four lines have short labels.
-func ceiling(v float64) float64 {
-	if v <= 0 {
-		return 1
-	}
-	unit := math.Pow(10, math.Floor(math.Log10(v)))
-	for _, m := range []float64{1, 2, 4, 8} {
-		if v <= m*unit {
-			return m * unit
-		}
-	}
-	return 10 * unit
 }
 
 // path is a line through the values; what is missing breaks it.
