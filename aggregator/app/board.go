@@ -52,11 +52,14 @@ func toMetrics(e controller.Evaluation) exporter.Policy {
 	p := exporter.Policy{
 		Namespace: e.Namespace, Name: e.Name, At: e.At, Took: e.Took,
 		Min: e.Min, Max: e.Max, Current: e.Current, TargetPercent: e.TargetPercent, Reason: e.Problem.Reason,
-		ForecastReady: e.Forecast.Acts,
+		ForecastReady: e.Forecast.Acts, Lead: e.Lead,
 	}
 	if d := e.Decision; d != nil {
 		p.Desired, p.Proactive, p.Reactive = &d.Replicas, d.Proactive, d.Reactive
 		p.UtilizationPercent, p.Reason = d.CurrentPercent, string(d.Reason)
+		if d.CurrentPercent != nil {
+			p.Saturated = &d.Saturated
+		}
 	}
 	if e.Data.State != controller.Unknown && e.Data.State != "" {
 		fresh := e.Data.State == controller.True

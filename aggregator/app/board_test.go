@@ -140,7 +140,7 @@ func TestWhatIsNotKnownIsAbsent(t *testing.T) {
 		Data:     controller.Freshness{State: controller.Unknown},
 	})
 	page := metrics()
-	for _, name := range []string{"current_replicas", "desired_replicas", "reactive", "proactive", "utilization_ratio", "data_fresh", "forecast_peak", "foretide_forecast_"} {
+	for _, name := range []string{"current_replicas", "desired_replicas", "reactive", "proactive", "utilization_ratio", "saturated", "data_fresh", "forecast_peak", "foretide_forecast_"} {
 		if strings.Contains(page, name) {
 			t.Errorf("there is a series of %s:\n%s", name, page)
 		}

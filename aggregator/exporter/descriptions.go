@@ -5,7 +5,7 @@ import "github.com/prometheus/client_golang/prometheus"
 // descriptions are the metrics made at each scrape.
 type descriptions struct {
 	current, desired, proactive, reactive, min, max *prometheus.Desc
-	target, utilization                             *prometheus.Desc
+	target, utilization, saturated, lead            *prometheus.Desc
 	forecastReady, peak, dataFresh, decision        *prometheus.Desc
 	demand, pods, lastBatch                         *prometheus.Desc
 	forecasts                                       forecastDescriptions
@@ -27,6 +27,8 @@ func newDescriptions() descriptions {
 		max:           policy("max_replicas", "Upper bound of the policy."),
 		target:        policy("target_ratio", "GPU utilization the policy aims for."),
 		utilization:   policy("utilization_ratio", "GPU utilization of the ready pods whose load is known; absent while none is."),
+		saturated:     policy("saturated", "1 when the ready pods are busy all the time, so that demand may be more than is seen, otherwise 0; absent while their load is not known."),
+		lead:          policy("lead_time_seconds", "How far ahead pods are asked for: scaleUpForward, or what it is measured to be."),
 		forecastReady: policy("forecast_ready", "1 when the forecast takes part in the decision, otherwise 0."),
 		peak: policy("forecast_peak_gpus",
 			"Largest demand forecast, in busy GPUs, from now until the policy's lead time (scaleUpForward) and one minute ahead, at a quantile.", "quantile"),
@@ -41,7 +43,7 @@ func newDescriptions() descriptions {
 
 func (d descriptions) all() []*prometheus.Desc {
 	return append(d.forecasts.all(),
-		d.current, d.desired, d.proactive, d.reactive, d.min, d.max, d.target, d.utilization,
+		d.current, d.desired, d.proactive, d.reactive, d.min, d.max, d.target, d.utilization, d.saturated, d.lead,
 		d.forecastReady, d.peak, d.dataFresh, d.decision, d.demand, d.pods, d.lastBatch,
 	)
 }

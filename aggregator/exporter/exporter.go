@@ -30,6 +30,9 @@ type Policy struct {
 	Current, Desired, Proactive, Reactive *int32
 	TargetPercent                         int32
 	UtilizationPercent                    *int32
+	// Lead is how far ahead pods are asked for. Saturated: the ready pods are busy all the time; nil while their load is not known.
+	Lead      time.Duration
+	Saturated *bool
 	// Reason is the decision's, or that of the problem which prevented one.
 	Reason string
 	// ForecastReady: the forecast takes part in the decision. DataFresh: there is telemetry of every ready pod; nil where
@@ -174,6 +177,10 @@ func (e *Exporter) collectPolicy(out chan<- prometheus.Metric, p Policy) {
 	put(d.target, float64(p.TargetPercent)/100)
 	if p.UtilizationPercent != nil {
 		put(d.utilization, float64(*p.UtilizationPercent)/100)
+	}
+	put(d.lead, p.Lead.Seconds())
+	if p.Saturated != nil {
+		put(d.saturated, number(*p.Saturated))
 	}
 	put(d.forecastReady, number(p.ForecastReady))
 	for _, peak := range p.Peaks {

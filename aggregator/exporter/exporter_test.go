@@ -27,7 +27,7 @@ func whole() Policy {
 		Namespace: "default", Name: "fib-gpu", At: at, Took: 3 * time.Millisecond,
 		Min: 1, Max: 8, Current: n(2), Desired: n(4), Proactive: n(4), Reactive: n(3),
 		TargetPercent: 20, UtilizationPercent: n(29), Reason: "ForecastDemand",
-		ForecastReady: true, DataFresh: b(true),
+		ForecastReady: true, DataFresh: b(true), Saturated: b(false), Lead: 3 * time.Minute,
 		Peaks: []Peak{{0.5, 0.6}, {0.95, 0.75}},
 	}
 }
@@ -104,7 +104,7 @@ func TestUnknownValuesHaveNoSeries(t *testing.T) {
 	now := at
 	e := exporter(t, &now, nil, nil)
 	p := whole()
-	p.Current, p.Desired, p.Proactive, p.Reactive, p.UtilizationPercent, p.DataFresh, p.Peaks = nil, nil, nil, nil, nil, nil, nil
+	p.Current, p.Desired, p.Proactive, p.Reactive, p.UtilizationPercent, p.DataFresh, p.Saturated, p.Peaks = nil, nil, nil, nil, nil, nil, nil, nil
 	e.Observe(p)
 	got := exposition(t, e)
 	for _, name := range []string{"current_replicas", "desired_replicas", "proactive", "reactive", "utilization_ratio", "data_fresh", "forecast_peak", "foretide_forecast_"} {

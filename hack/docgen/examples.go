@@ -67,7 +67,7 @@ func aggregatorMetrics() (_ []metric, err error) {
 	var n int32
 	var fresh bool
 	e.Observe(aggregator.Policy{At: time.Now(), Current: &n, Desired: &n, Proactive: &n, Reactive: &n, UtilizationPercent: &n,
-		Reason: "Steady", DataFresh: &fresh, Peaks: make([]aggregator.Peak, 1)})
+		Reason: "Steady", DataFresh: &fresh, Saturated: &fresh, Peaks: make([]aggregator.Peak, 1)})
 	r.MustRegister(e)
 
 	dir, err := os.MkdirTemp("", "foretide-docgen-")
