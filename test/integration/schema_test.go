@@ -313,13 +313,18 @@ func TestABehaviorIsStoredAsItWasWritten(t *testing.T) {
 }
 
 func TestEveryFieldSaysWhatItMeans(t *testing.T) {
-	out, err := kubectl(t, nil, "explain", "ahpa.spec.prediction")
-	if err != nil {
-		t.Fatal(out, err)
-	}
-	for _, want := range []string{"quantile", "scaleUpForward", "default 95", "0 to 3600, default 180", "timeZone", "default `UTC`", "days"} {
-		if !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
-			t.Errorf("%q is not in:\n%s", want, out)
+	for path, wants := range map[string][]string{
+		"ahpa.spec":            {"timeZone", "default `UTC`", "instanceBounds", "behavior"},
+		"ahpa.spec.prediction": {"quantile", "scaleUpForward", "default 95", "0 to 3600, default 180; or `auto`", "days"},
+	} {
+		out, err := kubectl(t, nil, "explain", path)
+		if err != nil {
+			t.Fatal(out, err)
+		}
+		for _, want := range wants {
+			if !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
+				t.Errorf("%q is not in:\n%s", want, out)
+			}
 		}
 	}
 }

@@ -16,11 +16,13 @@ const TimeLayout = "2006-01-02 15:04:05"
 type InstanceBounds struct {
 	// From when on these bounds are looked at, by the clock of spec.timeZone, such as `2026-12-16 00:00:00`. Default: always.
 	// +kubebuilder:validation:Pattern=`^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]) ([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$`
+	// +kubebuilder:validation:MaxLength=19
 	// +optional
 	StartTime string `json:"startTime,omitempty"`
 
 	// Until when, that moment excluded. Default: for ever.
 	// +kubebuilder:validation:Pattern=`^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]) ([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$`
+	// +kubebuilder:validation:MaxLength=19
 	// +optional
 	EndTime string `json:"endTime,omitempty"`
 
