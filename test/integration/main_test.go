@@ -61,14 +61,14 @@ func run(m *testing.M) (code int, err error) {
 	if _, err := os.Stat(apiServer.kubectl); err != nil {
 		return 0, fmt.Errorf("kubectl beside $KUBE_APISERVER: %w", err)
 	}
-	if apiServer.config, err = env.Start(); err != nil {
-		return 0, fmt.Errorf("start the API server: %w", err)
-	}
-	defer func() {
+	defer func() { // also when the start failed, which may be after the API server began
 		if stop := env.Stop(); stop != nil && err == nil {
 			err = fmt.Errorf("stop the API server: %w", stop)
 		}
 	}()
+	if apiServer.config, err = env.Start(); err != nil {
+		return 0, fmt.Errorf("start the API server: %w", err)
+	}
 	dir, err := os.MkdirTemp("", "foretide-integration-")
 	if err != nil {
 		return 0, err
