@@ -50,10 +50,6 @@ func (d *Driver) Tick(ctx context.Context, now time.Time) ([]State, error) {
 	if err != nil {
 		return nil, err
 	}
-	scenario, err := fakenvml.Read(d.Scenario)
-	if err != nil {
-		return nil, err
-	}
 	percent := map[string]int{}
 	states := make([]State, len(d.Workloads))
 	for i, w := range d.Workloads {
@@ -62,6 +58,11 @@ func (d *Driver) Tick(ctx context.Context, now time.Time) ([]State, error) {
 			return nil, fmt.Errorf("list pods %s in %s: %w", w.Selector, w.Namespace, err)
 		}
 		states[i] = share(w.Offered(now), pods.Items, held, percent)
+	}
+	// Read last, so that a file which is taken away meanwhile is not written again.
+	scenario, err := fakenvml.Read(d.Scenario)
+	if err != nil {
+		return nil, err
 	}
 	for i := range scenario.Devices {
 		dev := &scenario.Devices[i]
