@@ -173,6 +173,9 @@ func (m *memory) add(ctx context.Context, t task, minutes []float64) error {
 			m.past, m.hidden = shifted(m.past, float32(v)), shifted(m.hidden, hidden)
 		}
 	}
+	if m.tracker.Due() && m.full.Add(m.step).Before(m.again) { // clocks change, or a named day begins or ends
+		m.again = m.full
+	}
 	return nil
 }
 

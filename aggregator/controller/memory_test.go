@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/foretide/foretide/aggregator/forecast"
+	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
 )
 
 // remembered is a memory of a world's workload.
@@ -372,6 +373,28 @@ func TestAWorkloadWaitsForItsTurnWithoutAForecastOrWithTheLastOne(t *testing.T) 
 	others(false)
 	if got := e.Evaluate(t.Context(), policy(), w.target, noon.Add(60*time.Minute+2*time.Second)).Forecast; !got.Forecast.Start.Equal(noon.Add(59 * time.Minute)) {
 		t.Errorf("when it has its turn the forecast is of %v", got.Forecast.Start)
+	}
+}
+
+func TestNoForecastIsLostWhenClocksChange(t *testing.T) {
+	w := newWorld(1, 0.20)
+	change := time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC) // in Berlin
+	w.demand = workday(change.Add(-14 * 24 * time.Hour))
+	e := NewEvaluator(w, w, nil)
+	there := policy(func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) { p.Spec.TimeZone = "Europe/Berlin" })
+	for minute := -90; minute < 90; minute++ {
+		if got := e.Evaluate(t.Context(), there, w.target, change.Add(time.Duration(minute)*time.Minute)).Forecast; !got.Acts {
+			t.Errorf("%d minutes after the change: %+v", minute, got.Note)
+		}
+	}
+	looks := 0
+	for _, span := range w.reads {
+		if span >= historyLength {
+			looks++
+		}
+	}
+	if looks > 5 { // the first, three in the workload's own minute, one at the change
+		t.Errorf("%d looks in three hours, want 5", looks)
 	}
 }
 
