@@ -62,7 +62,7 @@ func changed(rules scaling.Rules, given *v1alpha1.ScalingRules) scaling.Rules {
 		rules.Tolerance = given.Tolerance.AsApproximateFloat64()
 	}
 	rules.Select = scaling.Select(given.SelectPolicy)
-	if given.Policies != nil {
+	if len(given.Policies) > 0 { // a list of none is one that was left out
 		rules.Limits = nil
 	}
 	for _, l := range given.Policies {
