@@ -259,6 +259,7 @@ func (r *Reconciler) remember(name types.NamespacedName, uid types.UID) {
 	defer r.mu.Unlock()
 	if old, ok := r.policies[name]; ok && old != uid {
 		r.Evaluator.Forget(old)
+		delete(r.written, old)
 	}
 	r.policies[name] = uid
 }
