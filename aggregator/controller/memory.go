@@ -87,7 +87,8 @@ func (m *memory) follow(ctx context.Context, t task, end time.Time) (forecast.Fo
 
 // read returns the minutes after the tracker's newest step, and whether it looked at the whole history for them.
 func (m *memory) read(ctx context.Context, t task, end time.Time) (minutes []float64, looked bool, err error) {
-	idle := m.tracker == nil && errors.Is(m.err, forecast.ErrStaleHistory) // and stays so until something is known again
+	// An idle workload stays so until something more is known.
+	idle := m.tracker == nil && (errors.Is(m.err, forecast.ErrStaleHistory) || errors.Is(m.err, forecast.ErrShortHistory))
 	if (m.tracker != nil || idle) && !end.Before(m.full) && end.Before(m.again) {
 		if end.After(m.full) {
 			if minutes, err = t.history.Demand(ctx, t.workload, m.full, end, step); err != nil {
@@ -131,6 +132,9 @@ func (m *memory) look(ctx context.Context, t task, end time.Time) ([]float64, er
 		m.step, m.full, values, wide = step, end, minutes, len(minutes)
 		series.End, series.Step, series.Values, series.Saturated = end, step, values, full
 		tracker, err = forecast.Track(series, int(horizon/step), t.levels)
+	}
+	if errors.Is(err, forecast.ErrShortHistory) { // more of the past may be on its way, from another aggregator
+		m.again = end.Add(wideStep)
 	}
 	if err != nil {
 		return nil, err

@@ -221,6 +221,25 @@ func TestAWorkloadThatIsSilentForDaysIsLookedAtAgainWhenItSpeaks(t *testing.T) {
 	t.Errorf("no forecast six minutes after it spoke: %v", r.err)
 }
 
+func TestAWorkloadOfWhichNothingIsKnownIsLookedAtOnceInFiveMinutes(t *testing.T) {
+	r := remember(t, func(time.Time) float64 { return math.NaN() })
+	for minute := range 60 {
+		if _, err := r.at(time.Duration(minute) * time.Minute); !errors.Is(err, forecast.ErrShortHistory) {
+			t.Fatalf("after %d minutes: error is %v", minute, err)
+		}
+	}
+	if n := r.looks(); n != 12 {
+		t.Errorf("%d looks in an hour, want 12", n)
+	}
+	r.demand = workday(noon.Add(time.Hour))
+	for minute := 60; minute <= 70; minute++ {
+		_, _ = r.at(time.Duration(minute) * time.Minute)
+	}
+	if r.err != nil {
+		t.Errorf("ten minutes after it spoke: %v", r.err)
+	}
+}
+
 func TestAMinuteIsSaturatedWhenItsPodsHadNoGPULeft(t *testing.T) {
 	nan := math.NaN()
 	w := newWorld(1, 0.2)
