@@ -120,7 +120,7 @@ func standing(p *v1alpha1.AdvancedHorizontalPodAutoscaler) string {
 	case p.Spec.Paused:
 		return what + "; the policy is paused, so nothing is set"
 	case !p.Spec.ScaleStrategy.Acts():
-		return what + "; the strategy is observer, so nothing is set"
+		return what + fmt.Sprintf("; the strategy is %s, so nothing is set", p.Spec.ScaleStrategy)
 	}
 	if able := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionAbleToScale); able != nil && able.Status != metav1.ConditionTrue {
 		return what + "; nothing is set: " + able.Message

@@ -49,6 +49,7 @@ func TestAStrategySaysWhichDecisionsAreApplied(t *testing.T) {
 		v1alpha1.StrategyScalingUpOnly: "bert@1=4",
 		v1alpha1.StrategyReactive:      "bert@1=4 bert@1=1",
 		v1alpha1.StrategyProactive:     "",
+		"ofALaterVersion":              "",
 	} {
 		w := newWorld(2, 0.40)
 		p := policy()

@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
@@ -70,8 +72,8 @@ const (
 // strategies are all there are.
 var strategies = []ScaleStrategy{StrategyObserver, StrategyAuto, StrategyScalingUpOnly, StrategyProactive, StrategyReactive}
 
-// Acts reports whether decisions are applied.
-func (s ScaleStrategy) Acts() bool { return s != StrategyObserver }
+// Acts reports whether decisions are applied. Those of a strategy that is not known, such as a later version's, are not.
+func (s ScaleStrategy) Acts() bool { return s != StrategyObserver && slices.Contains(strategies, s) }
 
 // AdvancedHorizontalPodAutoscalerSpec is what the user wants.
 //
