@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
@@ -78,6 +79,9 @@ func fetchPolicy(ctx context.Context, config *rest.Config, namespace, name strin
 func explain(out io.Writer, p *v1alpha1.AdvancedHorizontalPodAutoscaler) {
 	s, target := p.Status, p.Spec.ScaleTargetRef
 	fmt.Fprintf(out, "%s %s in %s: %s\n", target.Kind, target.Name, p.Namespace, standing(p))
+	if s.ObservedGeneration != p.Generation {
+		fmt.Fprintln(out, "No aggregator has looked at it since it was last changed: what follows is of before.")
+	}
 	if s.Decision != nil {
 		fmt.Fprintf(out, "\nWhy: %s\n     %s.\n", s.Decision.Reason, strings.ReplaceAll(s.Decision.Message, "; ", ";\n     "))
 	}
@@ -88,9 +92,9 @@ func explain(out io.Writer, p *v1alpha1.AdvancedHorizontalPodAutoscaler) {
 	for i, m := range p.Spec.Metrics {
 		now := "not known"
 		if i < len(s.CurrentMetrics) && s.CurrentMetrics[i].Resource.Current.AverageUtilization != nil {
-			now = fmt.Sprintf("%d%%", *s.CurrentMetrics[i].Resource.Current.AverageUtilization)
+			now = fmt.Sprintf("%d%% busy", *s.CurrentMetrics[i].Resource.Current.AverageUtilization)
 		}
-		line("Load", "%s is %s busy, the target is %d%%; that asks for %s", m.Resource.Name, now, m.Resource.Target.AverageUtilization, count(s.ReactiveReplicas))
+		line("Load", "%s is %s, the target is %d%%; that asks for %s", m.Resource.Name, now, m.Resource.Target.AverageUtilization, count(s.ReactiveReplicas))
 	}
 	line("Forecast", "%s", foretold(p))
 	if s.MinReplicas != nil && s.MaxReplicas != nil {
@@ -116,7 +120,10 @@ func standing(p *v1alpha1.AdvancedHorizontalPodAutoscaler) string {
 	case p.Spec.Paused:
 		return what + "; the policy is paused, so nothing is set"
 	case !p.Spec.ScaleStrategy.Acts():
-		return what + "; the strategy is observer, so nothing is set"
+		return what + fmt.Sprintf("; the strategy is %s, so nothing is set", p.Spec.ScaleStrategy)
+	}
+	if able := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionAbleToScale); able != nil && able.Status != metav1.ConditionTrue {
+		return what + "; nothing is set: " + able.Message
 	}
 	return what + fmt.Sprintf("; the strategy is %s", p.Spec.ScaleStrategy)
 }
@@ -125,10 +132,8 @@ func standing(p *v1alpha1.AdvancedHorizontalPodAutoscaler) string {
 func foretold(p *v1alpha1.AdvancedHorizontalPodAutoscaler) string {
 	s := p.Status
 	if s.Forecast == nil {
-		for _, c := range s.Conditions {
-			if c.Type == v1alpha1.ConditionForecastReady && c.Status != metav1.ConditionTrue {
-				return "none: " + c.Message
-			}
+		if ready := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionForecastReady); ready != nil && ready.Status != metav1.ConditionTrue {
+			return "none: " + ready.Message
 		}
 		return "none"
 	}

@@ -63,8 +63,13 @@ func TestWhatIsNotKnownIsSaid(t *testing.T) {
 		"nothing is decided": func() {},
 		"an unknown number of replicas, and 2 replicas decided; the strategy is observer, so nothing is set": func() { p.Status.DesiredReplicas, p.Spec.ScaleStrategy = new(int32(2)), v1alpha1.StrategyObserver },
 		"the policy is paused, so nothing is set":                                                            func() { p.Status.DesiredReplicas, p.Spec.Paused = new(int32(2)), true },
-		"gpu is not known busy, the target is 60%; that asks for an unknown number of replicas":              func() {},
-		"Forecast   none: 7 known points":                                                                    func() {},
+		"gpu is not known, the target is 60%; that asks for an unknown number of replicas":                   func() {},
+		"2 replicas decided; nothing is set: HorizontalPodAutoscaler \"bert\" scales the same target": func() {
+			p.Status.DesiredReplicas = new(int32(2))
+			p.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionAbleToScale, Status: metav1.ConditionFalse, Message: `HorizontalPodAutoscaler "bert" scales the same target`}}
+		},
+		"No aggregator has looked at it since it was last changed": func() { p.Generation = 2 },
+		"Forecast   none: 7 known points":                          func() {},
 	} {
 		change()
 		var out bytes.Buffer

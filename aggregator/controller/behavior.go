@@ -15,9 +15,9 @@ type rules struct {
 	wrong      string // what of the bounds could not be read
 }
 
-// of returns what a policy wants now, with the bounds of the moment. While something of the bounds could not be read, nothing is
-// removed: there may be replicas that a window asks for.
-func (r *rules) of(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time, lead time.Duration) scaling.Policy {
+// of returns what a policy wants now for so many current replicas, with the bounds of the moment. While something of the bounds could
+// not be read, nothing is removed, not even what is above them: there may be replicas that a window asks for.
+func (r *rules) of(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, current int32, now time.Time, lead time.Duration) scaling.Policy {
 	if r.generation == 0 || r.generation != policy.Generation {
 		*r = rules{generation: policy.Generation, policy: scalingPolicy(policy.Spec)}
 		if r.bounds, r.wrong = newBounds(&policy.Spec); r.wrong != "" {
@@ -26,6 +26,9 @@ func (r *rules) of(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Ti
 	}
 	p := r.policy
 	p.MinReplicas, p.MaxReplicas = r.bounds.ahead(now, lead)
+	if r.wrong != "" {
+		p.MaxReplicas = max(p.MaxReplicas, current)
+	}
 	return p
 }
 
@@ -59,7 +62,7 @@ func changed(rules scaling.Rules, given *v1alpha1.ScalingRules) scaling.Rules {
 		rules.Tolerance = given.Tolerance.AsApproximateFloat64()
 	}
 	rules.Select = scaling.Select(given.SelectPolicy)
-	if given.Policies != nil {
+	if len(given.Policies) > 0 { // a list of none is one that was left out
 		rules.Limits = nil
 	}
 	for _, l := range given.Policies {

@@ -31,6 +31,10 @@ func TestWhatABehaviorLeavesOutHasItsDefault(t *testing.T) {
 	if diff := cmp.Diff(want, scalingPolicy(spec)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
+	spec.Behavior.ScaleUp.Policies = []v1alpha1.ScalingPolicy{}
+	if got := scalingPolicy(spec); len(got.Up.Limits) != 2 {
+		t.Errorf("a list of no policies limits by %v, want the default", got.Up.Limits)
+	}
 	spec.Behavior.ScaleDown.StabilizationWindowSeconds = ptr.To(int32(0))
 	if got := scalingPolicy(spec); got.Down.Stabilization != 0 {
 		t.Errorf("a window of none in behavior gives %v", got.Down.Stabilization)
@@ -45,6 +49,7 @@ func TestAStrategySaysWhichDecisionsAreApplied(t *testing.T) {
 		v1alpha1.StrategyScalingUpOnly: "bert@1=4",
 		v1alpha1.StrategyReactive:      "bert@1=4 bert@1=1",
 		v1alpha1.StrategyProactive:     "",
+		"ofALaterVersion":              "",
 	} {
 		w := newWorld(2, 0.40)
 		p := policy()

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -36,7 +37,12 @@ func newBounds(spec *v1alpha1.AdvancedHorizontalPodAutoscalerSpec) (b bounds, wr
 	b.location = location
 	var troubles []string
 	for i, window := range spec.InstanceBounds {
-		start, end := moment(window.StartTime, location), moment(window.EndTime, location)
+		start, early := moment(window.StartTime, location)
+		end, late := moment(window.EndTime, location)
+		if err := errors.Join(early, late); err != nil {
+			troubles = append(troubles, fmt.Sprintf("spec.instanceBounds[%d] is from %q to %q: %v", i, window.StartTime, window.EndTime, err))
+			continue
+		}
 		for k, c := range window.Bounds {
 			minutes, err := cron.Parse(c.Cron)
 			if err != nil {
@@ -49,13 +55,12 @@ func newBounds(spec *v1alpha1.AdvancedHorizontalPodAutoscalerSpec) (b bounds, wr
 	return b, strings.Join(troubles, "; ")
 }
 
-// moment is a time as the schema lets it through; zero where it is not given. The thirtieth of February is the second of March.
-func moment(text string, location *time.Location) time.Time {
-	at, err := time.ParseInLocation(v1alpha1.TimeLayout, text, location)
-	if err != nil {
-		return time.Time{}
+// moment is a time by the clock of a location; zero where it is not given. The schema lets the thirtieth of February through.
+func moment(text string, location *time.Location) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
 	}
-	return at
+	return time.ParseInLocation(v1alpha1.TimeLayout, text, location)
 }
 
 // at returns the bounds that hold at a moment. Where several windows hold, the largest of each counts: no window takes away what

@@ -43,7 +43,7 @@ func TestBoundsAreThoseOfTheMoment(t *testing.T) {
 			t.Fatal(err)
 		}
 		var r rules
-		if got := r.of(bounded("Europe/Berlin", workdays), now, 0); got.MinReplicas != want[0] || got.MaxReplicas != want[1] || r.wrong != "" {
+		if got := r.of(bounded("Europe/Berlin", workdays), 1, now, 0); got.MinReplicas != want[0] || got.MaxReplicas != want[1] || r.wrong != "" {
 			t.Errorf("%s: [%d, %d] (%s), want %v", at, got.MinReplicas, got.MaxReplicas, r.wrong, want)
 		}
 	}
@@ -77,6 +77,12 @@ func TestBoundsThatCannotBeReadRemoveNothing(t *testing.T) {
 		`spec.instanceBounds[0].bounds[1].cron is "* 22-6 ? * *": beginning of range (22)`: bounded("", v1alpha1.InstanceBounds{
 			Bounds: []v1alpha1.CronBounds{cronBounds("* 3 * * *", 5, 6), night},
 		}),
+		`spec.instanceBounds[0] is from "2026-02-30 00:00:00" to "": parsing time`: bounded("", v1alpha1.InstanceBounds{
+			StartTime: "2026-02-30 00:00:00", Bounds: []v1alpha1.CronBounds{cronBounds("* * * * *", 5, 6)},
+		}),
+		`spec.instanceBounds[0] is from "" to "2026-11-31 00:00:00": parsing time`: bounded("", v1alpha1.InstanceBounds{
+			EndTime: "2026-11-31 00:00:00", Bounds: []v1alpha1.CronBounds{cronBounds("* * * * *", 5, 6)},
+		}),
 	} {
 		w := newWorld(4, 0.01)
 		p.Spec.ScaleStrategy, p.Spec.StabilizationWindowSeconds = v1alpha1.StrategyAuto, ptr.To(int32(0))
@@ -90,5 +96,9 @@ func TestBoundsThatCannotBeReadRemoveNothing(t *testing.T) {
 		b.run(4, 0.60)
 		b.sync(p.Name, time.Minute)
 		b.expectScaled("bert@1=8")
+		b.run(12, 0.01) // a window that could be read may have asked for them
+		b.sync(p.Name, time.Minute)
+		b.sync(p.Name, time.Minute)
+		b.expectScaled()
 	}
 }

@@ -189,7 +189,7 @@ func (r *Reconciler) sync(ctx context.Context, policy *v1alpha1.AdvancedHorizont
 // apply sets the target to what was decided, where the strategy allows it and it is not there yet.
 func (r *Reconciler) apply(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, target Target, decision scaling.Decision) action {
 	if !policy.Spec.ScaleStrategy.Acts() {
-		return action{able: True, note: Note{"ObserverStrategy", "the strategy is observer: decisions are shown and not applied"}}
+		return action{able: True, note: Note{"ObserverStrategy", fmt.Sprintf("the strategy is %s: decisions are shown and not applied", policy.Spec.ScaleStrategy)}}
 	}
 	if policy.Spec.Paused {
 		return action{able: True, note: Note{"Paused", "the policy is paused: decisions are shown and not applied"}}
@@ -259,6 +259,7 @@ func (r *Reconciler) remember(name types.NamespacedName, uid types.UID) {
 	defer r.mu.Unlock()
 	if old, ok := r.policies[name]; ok && old != uid {
 		r.Evaluator.Forget(old)
+		delete(r.written, old)
 	}
 	r.policies[name] = uid
 }

@@ -374,6 +374,19 @@ func TestADeletedPolicyScalesNothingAndIsForgotten(t *testing.T) {
 	}
 }
 
+func TestAPolicyThatIsMadeAnewUnseenLeavesNothingBehind(t *testing.T) {
+	b := newBench(t, newWorld(2, 0.20), policy())
+	old := b.sync("fib-gpu", 0)
+	again := policy(func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) { p.UID = "uid-again" })
+	if err := errors.Join(b.Client.Delete(t.Context(), old), b.Client.Create(t.Context(), again)); err != nil {
+		t.Fatal(err)
+	}
+	b.sync("fib-gpu", time.Minute)
+	if len(b.written) != 1 || len(b.Evaluator.windows) != 1 {
+		t.Errorf("%d writes and %d windows are remembered of one policy", len(b.written), len(b.Evaluator.windows))
+	}
+}
+
 func TestATargetWithoutReplicasIsSwitchedOff(t *testing.T) {
 	b := newBench(t, newWorld(0, 0), policy(auto))
 	p := b.sync("fib-gpu", 0)

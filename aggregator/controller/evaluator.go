@@ -107,7 +107,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 	perPod := gpusPerPod(target.Pods)
 	out.Forecast = e.forecasts.predict(ctx, asked{target.Workload, *policy.Spec.Prediction.Quantile, memory.days(&policy.Spec), perPod}, out.Lead, now)
 
-	wanted := memory.rules.of(policy, now, out.Lead)
+	wanted := memory.rules.of(policy, target.Replicas, now, out.Lead)
 	out.Min, out.Max, out.WrongBounds = wanted.MinReplicas, wanted.MaxReplicas, memory.rules.wrong
 	decision := scaling.Decide(
 		wanted,

@@ -60,9 +60,13 @@ type forecastKey struct {
 	calendar string // its id
 }
 
-// id is the key in one word, for another forecaster: that knows of no calendar.
+// id is the key as another forecaster is told it; a calendar that says nothing is not in it.
 func (k forecastKey) id() string {
-	return fmt.Sprintf("%s/%s/%s p%d", k.workload.Namespace, k.workload.Kind, k.workload.Name, k.percent)
+	id := fmt.Sprintf("%s/%s/%s p%d", k.workload.Namespace, k.workload.Kind, k.workload.Name, k.percent)
+	if k.calendar != time.UTC.String() {
+		id += " " + k.calendar
+	}
+	return id
 }
 
 func newForecasts(history History, outside Outside) *forecasts {
@@ -133,16 +137,17 @@ func (f *forecasts) get(ctx context.Context, a asked, end time.Time) (forecast.F
 			m.end = time.Time{}
 		}
 		if m.err == nil && f.outside != nil {
-			f.ask(key, m)
+			f.ask(a, m)
 		}
 	}
 	return m.forecast, m.err
 }
 
 // ask has the outside forecaster told of what it has not answered yet.
-func (f *forecasts) ask(key forecastKey, m *memory) {
-	if answer, ok := f.outside.Answer(key.id()); !ok || answer.Start.Before(m.full) {
-		f.outside.Ask(key.id(), m.series(), int(horizon/m.step), m.forecast.Levels)
+func (f *forecasts) ask(a asked, m *memory) {
+	id := a.key().id()
+	if answer, ok := f.outside.Answer(id); !ok || answer.Start.Before(m.full) {
+		f.outside.Ask(id, m.series(a.days.Calendar), int(horizon/m.step), m.forecast.Levels)
 	}
 }
 

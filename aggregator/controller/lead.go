@@ -19,29 +19,41 @@ const (
 // starts remembers how long a workload's pods took from created to ready, the newest last.
 type starts struct {
 	took []time.Duration
-	seen map[string]time.Time // when pods that are there were made, by name
+	seen map[string]time.Time // when pods that were ready were made, by name
 }
 
 // watch looks at the pods as they are. Each counts once: a pod that was ready before and is so again did not start twice.
 func (s *starts) watch(pods []Pod) {
-	seen := make(map[string]time.Time, len(pods))
+	if s.seen == nil {
+		s.seen = make(map[string]time.Time, len(pods))
+	}
 	for _, pod := range pods {
 		if pod.ReadySince.IsZero() || pod.Created.IsZero() {
-			if made, ok := s.seen[pod.Name]; ok && made.Equal(pod.Created) {
-				seen[pod.Name] = made // ready before, and not now
-			}
 			continue
 		}
-		seen[pod.Name] = pod.Created
 		if made, ok := s.seen[pod.Name]; ok && made.Equal(pod.Created) {
 			continue
 		}
+		s.seen[pod.Name] = pod.Created
 		if took := pod.ReadySince.Sub(pod.Created); took >= 0 && took <= longest {
 			s.took = append(s.took, took)
 		}
 	}
-	s.seen = seen
 	s.took = s.took[max(0, len(s.took)-mostStarts):]
+	if len(s.seen) > len(pods) {
+		s.forget(pods)
+	}
+}
+
+// forget drops pods that are gone. It is done only when there are more than there can be: nearly every look sees the same pods.
+func (s *starts) forget(pods []Pod) {
+	seen := make(map[string]time.Time, len(pods))
+	for _, pod := range pods {
+		if made, ok := s.seen[pod.Name]; ok {
+			seen[pod.Name] = made
+		}
+	}
+	s.seen = seen
 }
 
 // lead is how far ahead pods are to be asked for, and on how many pods that was measured.

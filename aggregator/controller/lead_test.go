@@ -56,6 +56,20 @@ func TestTheLeadIsWhatNineInTenPodsTook(t *testing.T) {
 	}
 }
 
+func TestPodsThatAreGoneAreForgottenAndThoseThatStayCostNothing(t *testing.T) {
+	var s starts
+	for i := range 100 {
+		s.watch(started(3*i, 10, 10, 10))
+	}
+	if len(s.seen) != 3 {
+		t.Errorf("%d pods are remembered, of which 3 are there", len(s.seen))
+	}
+	same := started(297, 10, 10, 10)
+	if n := testing.AllocsPerRun(10, func() { s.watch(same) }); n > 0 {
+		t.Errorf("%g allocations to look at the same pods again", n)
+	}
+}
+
 func TestAMeasuredLeadIsInTheStatus(t *testing.T) {
 	w := newWorld(4, 0.20)
 	for i := range w.target.Pods {

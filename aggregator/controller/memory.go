@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/fnv"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,6 +51,7 @@ type memory struct {
 	full    time.Time         // end of its newest step; of the history where a look found no use in it
 	again   time.Time         // when it is time for the next look
 	past    []float32         // [step] what the tracker knows; nil where no other forecaster is to be told
+	hidden  []bool            // [step] where demand may have been more than in past
 }
 
 // task is what a memory is asked about.
@@ -67,7 +69,7 @@ type task struct {
 func (m *memory) follow(ctx context.Context, t task, end time.Time) (forecast.Forecast, error) {
 	minutes, looked, err := m.read(ctx, t, end)
 	if err == nil {
-		err = m.add(minutes)
+		err = m.add(ctx, t, minutes)
 	}
 	if err != nil {
 		return forecast.Forecast{}, err
@@ -85,7 +87,8 @@ func (m *memory) follow(ctx context.Context, t task, end time.Time) (forecast.Fo
 
 // read returns the minutes after the tracker's newest step, and whether it looked at the whole history for them.
 func (m *memory) read(ctx context.Context, t task, end time.Time) (minutes []float64, looked bool, err error) {
-	idle := m.tracker == nil && errors.Is(m.err, forecast.ErrStaleHistory) // and stays so until something is known again
+	// An idle workload stays so until something more is known.
+	idle := m.tracker == nil && (errors.Is(m.err, forecast.ErrStaleHistory) || errors.Is(m.err, forecast.ErrShortHistory))
 	if (m.tracker != nil || idle) && !end.Before(m.full) && end.Before(m.again) {
 		if end.After(m.full) {
 			if minutes, err = t.history.Demand(ctx, t.workload, m.full, end, step); err != nil {
@@ -111,7 +114,7 @@ func (m *memory) read(ctx context.Context, t task, end time.Time) (minutes []flo
 
 // look makes a new tracker of the whole history and returns the minutes after its last full step.
 func (m *memory) look(ctx context.Context, t task, end time.Time) ([]float64, error) {
-	m.tracker, m.past, m.again = nil, nil, nextLook(t.workload, end)
+	m.tracker, m.past, m.hidden, m.again = nil, nil, nil, nextLook(t.workload, end)
 	m.step, m.full = wideStep, end.Truncate(wideStep)
 	minutes, err := t.history.Demand(ctx, t.workload, m.full.Add(-historyLength), end, step)
 	if err != nil {
@@ -130,6 +133,9 @@ func (m *memory) look(ctx context.Context, t task, end time.Time) ([]float64, er
 		series.End, series.Step, series.Values, series.Saturated = end, step, values, full
 		tracker, err = forecast.Track(series, int(horizon/step), t.levels)
 	}
+	if errors.Is(err, forecast.ErrShortHistory) { // more of the past may be on its way, from another aggregator
+		m.again = end.Add(wideStep)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -138,32 +144,55 @@ func (m *memory) look(ctx context.Context, t task, end time.Time) ([]float64, er
 		for _, v := range values {
 			m.past = append(m.past, float32(v))
 		}
+		m.hidden = make([]bool, len(values))
+		copy(m.hidden, series.Saturated)
 	}
 	return minutes[wide:], nil
 }
 
 // add gives the tracker the steps that are full.
-func (m *memory) add(minutes []float64) error {
-	for _, v := range means(minutes, int(m.step/step)) {
-		if err := m.tracker.Add(v); err != nil {
+func (m *memory) add(ctx context.Context, t task, minutes []float64) error {
+	each := int(m.step / step)
+	steps := means(minutes, each)
+	if len(steps) == 0 {
+		return nil
+	}
+	n := len(steps) * each
+	full, err := t.saturated(ctx, minutes[:n], m.full.Add(time.Duration(n)*step))
+	if err != nil {
+		return historyError{err}
+	}
+	saturated := anyOf(full, n, each)
+	for i, v := range steps {
+		add, hidden := m.tracker.Add, saturated != nil && saturated[i]
+		if hidden {
+			add = m.tracker.AddSaturated
+		}
+		if err := add(v); err != nil {
 			m.tracker = nil
 			return err
 		}
 		m.full = m.full.Add(m.step)
 		if m.past != nil {
-			m.past = append(m.past[:copy(m.past, m.past[1:])], float32(v))
+			m.past, m.hidden = shifted(m.past, float32(v)), shifted(m.hidden, hidden)
 		}
+	}
+	if m.tracker.Due() && m.full.Add(m.step).Before(m.again) { // clocks change, or a named day begins or ends
+		m.again = m.full
 	}
 	return nil
 }
 
+// shifted drops the oldest for the newest.
+func shifted[T any](all []T, newest T) []T { return append(all[:copy(all, all[1:])], newest) }
+
 // series is the past as another forecaster is told it.
-func (m *memory) series() forecast.Series {
+func (m *memory) series(calendar forecast.Calendar) forecast.Series {
 	values := make([]float64, len(m.past))
 	for i, v := range m.past {
 		values[i] = float64(v)
 	}
-	return forecast.Series{End: m.full, Step: m.step, Values: values}
+	return forecast.Series{End: m.full, Step: m.step, Values: values, Saturated: slices.Clone(m.hidden), Calendar: calendar}
 }
 
 // nextLook is the minute of the hour that is the workload's own: thousands of workloads are not looked at in the same minute.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/foretide/foretide/aggregator/forecast"
+	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
 )
 
 // remembered is a memory of a world's workload.
@@ -220,55 +221,22 @@ func TestAWorkloadThatIsSilentForDaysIsLookedAtAgainWhenItSpeaks(t *testing.T) {
 	t.Errorf("no forecast six minutes after it spoke: %v", r.err)
 }
 
-func TestAMinuteIsSaturatedWhenItsPodsHadNoGPULeft(t *testing.T) {
-	nan := math.NaN()
-	w := newWorld(1, 0.2)
-	for name, c := range map[string]struct {
-		busy, pods, gpusPerPod float64
-		want                   bool
-	}{
-		"all busy":                 {4, 2, 2, true},
-		"a moment between":         {3.8, 2, 2, true},
-		"some room":                {3.79, 2, 2, false},
-		"more than pods have":      {5, 2, 2, true},
-		"no pods":                  {0, 0, 2, false},
-		"nobody knows the demand":  {nan, 2, 2, false},
-		"nobody knows the pods":    {4, nan, 2, false},
-		"a part of a GPU each":     {1, 4, 0.25, true},
-		"a part of a GPU, and not": {0.5, 4, 0.25, false},
-	} {
-		w.pods = func(time.Time) float64 { return c.pods }
-		q := task{history: w, workload: w.target.Workload, gpusPerPod: c.gpusPerPod}
-		if got, err := q.saturated(t.Context(), []float64{c.busy}, noon); err != nil || len(got) != 1 || got[0] != c.want {
-			t.Errorf("%s: %v, %v; want %v", name, got, err, c.want)
+func TestAWorkloadOfWhichNothingIsKnownIsLookedAtOnceInFiveMinutes(t *testing.T) {
+	r := remember(t, func(time.Time) float64 { return math.NaN() })
+	for minute := range 60 {
+		if _, err := r.at(time.Duration(minute) * time.Minute); !errors.Is(err, forecast.ErrShortHistory) {
+			t.Fatalf("after %d minutes: error is %v", minute, err)
 		}
 	}
-	w.noPods = errors.New("nobody is to ask")
-	if got, err := (task{history: w}).saturated(t.Context(), []float64{4}, noon); got != nil || err != nil {
-		t.Errorf("without knowing the GPUs of a pod: %v, %v", got, err)
+	if n := r.looks(); n != 12 {
+		t.Errorf("%d looks in an hour, want 12", n)
 	}
-}
-
-func TestAStepIsSaturatedWhenAnyOfItsMinutesIs(t *testing.T) {
-	minutes := []bool{false, false, false, false, false, false, true, false, false, false, true}
-	if got := anyOf(minutes, 10, 5); len(got) != 2 || got[0] || !got[1] {
-		t.Errorf("got %v, want the second alone", got)
+	r.demand = workday(noon.Add(time.Hour))
+	for minute := 60; minute <= 70; minute++ {
+		_, _ = r.at(time.Duration(minute) * time.Minute)
 	}
-	if got := anyOf(nil, 10, 5); got != nil {
-		t.Errorf("of what is not known: %v", got)
-	}
-}
-
-func TestPodsThatCannotBeReadAreAHistoryThatCannot(t *testing.T) {
-	w := newWorld(2, 0.20)
-	w.demand, w.noPods = workday(days(14)), errors.New("disk gone")
-	e := NewEvaluator(w, w, nil)
-	if got := e.Evaluate(t.Context(), policy(), w.target, noon).Forecast; got.Note.Reason != "HistoryUnavailable" || !got.Lost {
-		t.Errorf("forecast %+v", got.Note)
-	}
-	w.noPods = nil
-	if got := e.Evaluate(t.Context(), policy(), w.target, noon.Add(time.Minute)).Forecast; !got.Acts {
-		t.Errorf("a minute later: %+v", got.Note)
+	if r.err != nil {
+		t.Errorf("ten minutes after it spoke: %v", r.err)
 	}
 }
 
@@ -309,6 +277,28 @@ func TestAWorkloadWaitsForItsTurnWithoutAForecastOrWithTheLastOne(t *testing.T) 
 	others(false)
 	if got := e.Evaluate(t.Context(), policy(), w.target, noon.Add(60*time.Minute+2*time.Second)).Forecast; !got.Forecast.Start.Equal(noon.Add(59 * time.Minute)) {
 		t.Errorf("when it has its turn the forecast is of %v", got.Forecast.Start)
+	}
+}
+
+func TestNoForecastIsLostWhenClocksChange(t *testing.T) {
+	w := newWorld(1, 0.20)
+	change := time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC) // in Berlin
+	w.demand = workday(change.Add(-14 * 24 * time.Hour))
+	e := NewEvaluator(w, w, nil)
+	there := policy(func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) { p.Spec.TimeZone = "Europe/Berlin" })
+	for minute := -90; minute < 90; minute++ {
+		if got := e.Evaluate(t.Context(), there, w.target, change.Add(time.Duration(minute)*time.Minute)).Forecast; !got.Acts {
+			t.Errorf("%d minutes after the change: %+v", minute, got.Note)
+		}
+	}
+	looks := 0
+	for _, span := range w.reads {
+		if span >= historyLength {
+			looks++
+		}
+	}
+	if looks > 5 { // the first, three in the workload's own minute, one at the change
+		t.Errorf("%d looks in three hours, want 5", looks)
 	}
 }
 

@@ -2,11 +2,13 @@ package controller
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/foretide/foretide/aggregator/forecast"
+	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
 )
 
 // oracle is a forecaster elsewhere that knows nothing of what it is asked, and answers when the test says so.
@@ -121,5 +123,24 @@ func TestAnotherForecastThatDoesNotReachFarEnoughLowersNothing(t *testing.T) {
 	got := NewEvaluator(w, w, o).Evaluate(t.Context(), policy(), w.target, noon)
 	if got.Forecast.Acts || !got.Forecast.Lost || got.Forecast.Note.Reason != "OutsideHorizon" || math.IsNaN(got.Forecast.PeakGPUs) || got.Decision.Replicas != 4 {
 		t.Errorf("%+v, %+v", got.Forecast, got.Decision)
+	}
+}
+
+func TestAnotherForecasterIsToldOfEachCalendar(t *testing.T) {
+	w := newWorld(1, 0.20)
+	w.demand = workday(days(14))
+	o := &oracle{answers: map[string]forecast.Forecast{}}
+	e := NewEvaluator(w, w, o)
+	e.Evaluate(t.Context(), policy(), w.target, noon)
+	there := policy(named("there", 0), func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) {
+		p.Spec.TimeZone = "Europe/Berlin"
+		p.Spec.Prediction.Days = []v1alpha1.SpecialDay{{Date: "2026-12-25", Like: "Sunday"}}
+	})
+	e.Evaluate(t.Context(), there, w.target, noon)
+	if want := []string{bertP95, bertP95 + " Europe/Berlin 2026-12-25Sunday"}; !slices.Equal(o.asked, want) {
+		t.Errorf("asked %q, want %q", o.asked, want)
+	}
+	if c := o.series.Calendar; c.Location.String() != "Europe/Berlin" || c.Days[forecast.Date{Year: 2026, Month: 12, Day: 25}] != time.Sunday || len(c.Days) != 1 {
+		t.Errorf("calendar %+v", c)
 	}
 }

@@ -23,7 +23,7 @@ type Rules struct {
 	// Tolerance is the share by which utilization may be off the target in this direction before anything moves, 0 to 1.
 	Tolerance float64
 	// Stabilization is how long is looked back: replicas go down only to the largest, and up only to the smallest recommendation
-	// of that long. 0 = at once.
+	// of that long. 0 = at once, at most an hour.
 	Stabilization time.Duration
 	// Limits are the most that replicas may change; none = no limit.
 	Limits []Limit
@@ -109,8 +109,8 @@ func (r Rules) invalid(direction string) string {
 	switch {
 	case math.IsNaN(r.Tolerance) || r.Tolerance < 0 || r.Tolerance > 1:
 		return fmt.Sprintf("tolerance %s is %g; it must be from 0 to 1", direction, r.Tolerance)
-	case r.Stabilization < 0:
-		return fmt.Sprintf("stabilization %s is %s; it must not be negative", direction, r.Stabilization)
+	case r.Stabilization < 0 || r.Stabilization > longestStabilization:
+		return fmt.Sprintf("stabilization %s is %s; it must be from 0 to %s", direction, r.Stabilization, longestStabilization)
 	case r.Select != "" && r.Select != SelectMax && r.Select != SelectMin && r.Select != SelectDisabled:
 		return fmt.Sprintf("the select policy %s is %q; it must be Max, Min or Disabled", direction, r.Select)
 	}

@@ -172,6 +172,7 @@ func TestInvalidPolicyHolds(t *testing.T) {
 		"the half to act on":         {TargetPercent: 50, MinReplicas: 1, MaxReplicas: 2, Only: "both"},
 		"tolerance up":               {TargetPercent: 50, MinReplicas: 1, MaxReplicas: 2, Up: Rules{Tolerance: math.NaN()}},
 		"stabilization down":         {TargetPercent: 50, MinReplicas: 1, MaxReplicas: 2, Down: Rules{Stabilization: -1}},
+		"stabilization up":           {TargetPercent: 50, MinReplicas: 1, MaxReplicas: 2, Up: Rules{Stabilization: time.Hour + 1}},
 		"the select policy down":     {TargetPercent: 50, MinReplicas: 1, MaxReplicas: 2, Down: Rules{Select: "Most"}},
 		"a limit up":                 {TargetPercent: 50, MinReplicas: 1, MaxReplicas: 2, Up: Rules{Limits: []Limit{{Period: time.Second}}}},
 		"the period of a limit down": {TargetPercent: 50, MinReplicas: 1, MaxReplicas: 2, Down: Rules{Limits: []Limit{{Value: 1, Period: time.Hour}}}},

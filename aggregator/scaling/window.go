@@ -6,6 +6,9 @@ import "time"
 // the most or the fewest of all that came later are kept apart.
 const windowSize = 512
 
+// longestStabilization is how far back recommendations are remembered; the Horizontal Pod Autoscaler allows no longer window.
+const longestStabilization = time.Hour
+
 // Window remembers, for one workload, what was recommended and how its replicas changed over the last while. The zero value is
 // ready for use. It is not safe for concurrent use.
 type Window struct {
@@ -95,6 +98,12 @@ func (e *extreme) add(now time.Time, replicas int32) {
 	if n := len(kept); n > 0 && kept[n-1].at.After(now) {
 		now = kept[n-1].at
 	}
+	// What has scrolled out must go: it would fill the memory, and the newest that is kept then stand for ever.
+	old := 0
+	for old < len(kept) && kept[old].at.Before(now.Add(-longestStabilization)) {
+		old++
+	}
+	kept = append(kept[:0], kept[old:]...)
 	for len(kept) > 0 && kept[len(kept)-1].replicas <= replicas {
 		kept = kept[:len(kept)-1]
 	}

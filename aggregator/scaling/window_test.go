@@ -125,10 +125,37 @@ func TestWindowIsBoundedAndForgetsNoMaximum(t *testing.T) {
 	if len(w.largest) > windowSize {
 		t.Errorf("window keeps %d", len(w.largest))
 	}
-	if got, _ := w.max(now, 24*time.Hour); got != 10*windowSize {
-		t.Errorf("largest is %d, want %d", got, 10*windowSize)
+	if got, _ := w.max(now, time.Hour); got < 3600 {
+		t.Errorf("largest of the last hour is %d, want at least 3600", got)
 	}
 	if got, _ := w.max(now, 2*time.Second); got < 2 {
 		t.Errorf("largest of the last seconds is %d, want at least 2", got)
+	}
+}
+
+func TestAWorkloadThatFallsForHoursIsFollowed(t *testing.T) {
+	w := &Window{}
+	now, replicas := start, int32(4000)
+	for range 2000 {
+		w.add(now, replicas)
+		now, replicas = now.Add(10*time.Second), replicas-1
+	}
+	if got, _ := w.max(now, 5*time.Minute); got != replicas+30 {
+		t.Errorf("largest of the last five minutes is %d, want %d", got, replicas+30)
+	}
+	if n := len(w.largest); n > 361 {
+		t.Errorf("%d are kept, of which only an hour can be asked for", n)
+	}
+}
+
+func TestAWorkloadThatGrowsForHoursIsFollowed(t *testing.T) {
+	w := &Window{}
+	now, replicas := start, int32(1)
+	for range 2000 {
+		w.add(now, replicas)
+		now, replicas = now.Add(10*time.Second), replicas+1
+	}
+	if got, _ := w.min(now, 5*time.Minute); got != replicas-30 {
+		t.Errorf("smallest of the last five minutes is %d, want %d", got, replicas-30)
 	}
 }

@@ -31,7 +31,8 @@ type ScalingRules struct {
 	// +optional
 	SelectPolicy SelectPolicy `json:"selectPolicy,omitempty"`
 
-	// The most that replicas may change. Changes made by others count too.
+	// The most that replicas may change. Changes made by others count too. Default: up by 4 or by 100 %, down by 100 %, within
+	// 15 seconds.
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=20
 	// +optional

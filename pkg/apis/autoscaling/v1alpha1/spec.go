@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
@@ -70,8 +72,8 @@ const (
 // strategies are all there are.
 var strategies = []ScaleStrategy{StrategyObserver, StrategyAuto, StrategyScalingUpOnly, StrategyProactive, StrategyReactive}
 
-// Acts reports whether decisions are applied.
-func (s ScaleStrategy) Acts() bool { return s != StrategyObserver }
+// Acts reports whether decisions are applied. Those of a strategy that is not known, such as a later version's, are not.
+func (s ScaleStrategy) Acts() bool { return s != StrategyObserver && slices.Contains(strategies, s) }
 
 // AdvancedHorizontalPodAutoscalerSpec is what the user wants.
 //
@@ -122,7 +124,7 @@ type AdvancedHorizontalPodAutoscalerSpec struct {
 	// Whose clock the people live by who make the demand: a name of the IANA time zone database, such as `Europe/Berlin`,
 	// default `UTC`. instanceBounds and prediction.days are read by it; the forecast's days begin at its midnight, and where its
 	// clocks change, habits move with them. A name that is not known is told in the conditions: the forecast takes it for UTC,
-	// no window of instanceBounds holds, and nothing is removed.
+	// and where there are instanceBounds, none of them holds and nothing is removed.
 	// +kubebuilder:default=UTC
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}$`
@@ -130,7 +132,8 @@ type AdvancedHorizontalPodAutoscalerSpec struct {
 	TimeZone string `json:"timeZone,omitempty"`
 
 	// For how long, in seconds, the largest recommendation seen is kept before replicas are removed: 0 to 3600, default 300.
-	// It delays scaling down only; behavior.scaleDown.stabilizationWindowSeconds counts instead where it is given. After a restart of the aggregator the window starts from the replicas found.
+	// It delays scaling down only; behavior.scaleDown.stabilizationWindowSeconds counts instead where it is given. After a restart of
+	// the aggregator the window starts from the replicas found.
 	// +kubebuilder:default=300
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=3600
@@ -230,7 +233,8 @@ type MetricTarget struct {
 	Type MetricTargetType `json:"type"`
 
 	// The utilization aimed for, percent of the GPUs the pods hold: 1 to 100. With a target of 50, a workload that keeps
-	// 2.0 GPUs busy gets 4 pods of one GPU each. A difference of up to a tenth of the target is left alone.
+	// 2.0 GPUs busy gets 4 pods of one GPU each. A difference of up to a tenth of the target is left alone, or what behavior has as
+	// tolerance. Pods that are 95 % busy or more, under a target of less than that, hide demand: they become more by half at least.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100
 	// +required
