@@ -3,17 +3,21 @@ package app
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
+	ctrlcache "sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -102,7 +106,7 @@ func (a *aggregator) decide(ctx context.Context, config *rest.Config, directory 
 		return err
 	}
 	defer stop()
-	mgr, err := newManager(config, a.options, lease)
+	mgr, err := newManager(config, a.options, lease, a.log)
 	if err != nil {
 		return err
 	}
@@ -130,7 +134,18 @@ func (a *aggregator) kubeconfig() (*rest.Config, error) {
 	return config, nil
 }
 
-func newManager(config *rest.Config, o Options, lease resourcelock.Interface) (manager.Manager, error) {
+// watchFailed says what to do about a watch that is not allowed: a manager waits for it, and no policy is carried out meanwhile.
+func watchFailed(log *slog.Logger) toolscache.WatchErrorHandlerWithContext {
+	return func(ctx context.Context, r *toolscache.Reflector, err error) {
+		if apierrors.IsForbidden(err) {
+			log.Error("no policy is carried out: apply the ClusterRole of this version, deploy/base/aggregator/rbac.yaml", "err", err)
+			return
+		}
+		toolscache.DefaultWatchErrorHandler(ctx, r, err)
+	}
+}
+
+func newManager(config *rest.Config, o Options, lease resourcelock.Interface, log *slog.Logger) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		return nil, err
@@ -140,6 +155,7 @@ func newManager(config *rest.Config, o Options, lease resourcelock.Interface) (m
 	}
 	mgr, err := ctrl.NewManager(config, manager.Options{
 		Scheme: scheme,
+		Cache:  ctrlcache.Options{DefaultWatchErrorHandler: watchFailed(log)},
 		// Metrics and health are served by web.go.
 		Metrics:        metricsserver.Options{BindAddress: "0"},
 		LeaderElection: o.LeaderElection, LeaderElectionID: leaseName, LeaderElectionNamespace: o.Namespace,
