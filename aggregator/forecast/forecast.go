@@ -46,7 +46,7 @@ type Series struct {
 	End       time.Time
 	Step      time.Duration // divides 24 h
 	Values    []float64     // busy GPUs, 0 to 1e12; NaN = missing, which is not zero
-	Saturated []bool        // [step] all there was to serve demand was busy: it was Values[i] or more. nil = never; else as long as Values
+	Saturated []bool        // [step] all there was to serve demand was busy: it was Values[i] or more, unknown if 0. nil = never; else as long as Values
 	Calendar  Calendar
 }
 
@@ -107,7 +107,7 @@ func draw(correction *trees.Forest, s Series, horizon int, levels []float64) (Fo
 		f.Method, f.Period = MethodSeasonal, h.strongest
 	}
 	f.History = time.Duration(h.count) * s.Step
-	f.LastKnown = s.End.Add(-time.Duration(silent(s.Values)) * s.Step)
+	f.LastKnown = s.End.Add(-time.Duration(h.missing) * s.Step)
 	all := slices.Concat(levels, correctedLevels[:])
 	slices.Sort(all)
 	ahead := h.almanac.steps(0, horizon)
@@ -133,13 +133,14 @@ func read(s Series, horizon int) (*history, error) {
 	if err := checkSeries(s, horizon); err != nil {
 		return nil, err
 	}
+	s = s.served()
 	almanac, ordinary := newAlmanac(s, horizon)
 	h := newHistory(ordinary)
-	h.almanac = almanac
+	h.almanac, h.missing = almanac, silent(s.Values)
 	if h.count < minKnown {
 		return nil, fmt.Errorf("%w: %d known points, at least %d are needed", ErrShortHistory, h.count, minKnown)
 	}
-	if gap := time.Duration(silent(s.Values)) * s.Step; gap > maxGap {
+	if gap := time.Duration(h.missing) * s.Step; gap > maxGap {
 		return nil, fmt.Errorf("%w: the newest known point ended %s before the end of the series, at most %s are bridged", ErrStaleHistory, gap, maxGap)
 	}
 	return h, nil

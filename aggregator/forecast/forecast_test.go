@@ -305,37 +305,3 @@ func TestPeakIsTheLargestOverTheStepsThatOverlap(t *testing.T) {
 		})
 	}
 }
-
-// FuzzPredict makes series of random length, step, gaps and values; whatever comes back must be sane or a named error.
-func FuzzPredict(f *testing.F) {
-	for seed := range uint64(20) {
-		f.Add(seed, uint16(100*seed), uint8(seed), uint8(10*seed), 1.0)
-	}
-	f.Add(uint64(55), uint16(492), uint8(0x95), uint8(0xb3), 69.28571428571429) // quantiles that are equal but for rounding
-	steps := []time.Duration{time.Minute, 5 * time.Minute, 10 * time.Minute, 20 * time.Minute, 45 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour}
-	f.Fuzz(func(t *testing.T, seed uint64, n uint16, step, missing uint8, scale float64) {
-		r := rand.New(rand.NewPCG(seed, 1))
-		s := series(steps[int(step)%len(steps)], int(n)%6000, func(int) float64 {
-			switch {
-			case r.IntN(256) < int(missing):
-				return nan
-			case r.IntN(20) == 0:
-				return scale * 1e3 * r.Float64()
-			}
-			return scale * float64(r.IntN(4))
-		})
-		if r.IntN(3) == 0 {
-			s.Saturated = make([]bool, len(s.Values))
-			for i := range s.Saturated {
-				s.Saturated[i] = r.IntN(4) < int(seed%5)
-			}
-		}
-		horizon := 1 + r.IntN(int(maxHorizon/s.Step))
-		got, err := Predict(s, min(horizon, 2000), []float64{1e-9, 0.1, 0.5, 0.95, 1 - 1e-9})
-		if err == nil {
-			sane(t, got, min(horizon, 2000))
-		} else if !errors.Is(err, ErrShortHistory) && !errors.Is(err, ErrStaleHistory) && !errors.Is(err, ErrInvalid) {
-			t.Errorf("error without a kind: %v", err)
-		}
-	})
-}

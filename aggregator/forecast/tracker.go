@@ -62,7 +62,7 @@ func track(forest *trees.Forest, s Series, horizon int, levels []float64) (*Trac
 	h := b.h
 	room := h.almanac.until(perLook(s.Step))
 	t := &Tracker{
-		made: f, horizon: horizon, missing: silent(s.Values), silence: h.gap, silent: h.gap, day: h.day, room: room, levels: b.levels, almanac: h.almanac,
+		made: f, horizon: horizon, missing: h.missing, silence: h.gap, silent: h.gap, day: h.day, room: room, levels: b.levels, almanac: h.almanac,
 		parts: b.parts, buckets: b.buckets, spread: b.spread, advice: b.advice, climate: b.climate, follower: *h.now, wasRatio: h.ratio[len(h.y)],
 	}
 	for _, level := range f.Levels {
@@ -80,7 +80,7 @@ func track(forest *trees.Forest, s Series, horizon int, levels []float64) (*Trac
 		}
 	}
 	t.lastMean = at.last
-	steps := h.almanac.steps(0, horizon+room) + 1 // one more, which the last may reach into
+	steps := h.almanac.steps(0, horizon+room+1) + 1 // a part of a step may come after all that were added, and reach into the next
 	t.paths = make([]float32, 0, steps*b.parts)
 	for i := range steps {
 		h.paths(&at, h.gap+i, expected)
@@ -131,7 +131,7 @@ func (t *Tracker) AddSaturated(v float64) error {
 	case v == 0:
 		v = math.NaN()
 	case v > 0 && !t.Due():
-		v = max(v, min(unclipMost*v, t.Forecast(0, math.NaN()).Mean[0]))
+		v = max(v, min(unclipMost*v, maxValue, t.Forecast(0, math.NaN()).Mean[0]))
 	}
 	return t.Add(v)
 }
@@ -164,16 +164,21 @@ func (t *Tracker) Forecast(since time.Duration, demand float64) Forecast {
 	f.Start = f.Start.Add(since)
 	part := float64(since) / float64(f.Step)
 	if since > 0 && !math.IsNaN(demand) {
-		f.LastKnown, f.History = f.Start, f.History+since
+		f.LastKnown = f.Start
 		if demand = t.almanac.usual(t.added, demand); !math.IsNaN(demand) {
 			shape := t.shape()
 			follower = follower.within(part)
 			follower.add(demand, true, shape[0], shape[1], shape[2])
 			last += (demand - last) * part / float64(len(t.last))
+			f.History += since
 			silent = 0
 		}
 	}
-	f.Mean = make([]float64, t.almanac.steps(t.added, t.horizon))
+	first := t.added // the nearest whole step
+	if part >= 0.5 {
+		first++
+	}
+	f.Mean = make([]float64, t.almanac.steps(first, t.horizon))
 	bands := blank(len(t.levels), len(f.Mean))
 	var moved [componentCount + cycleCount]float64
 	for k := range t.was {
@@ -205,7 +210,7 @@ func (t *Tracker) Forecast(since time.Duration, demand float64) Forecast {
 		t.advice.apply(f.Mean, bands)
 	}
 	t.climate.blend(silent, t.silence+t.added, f.Mean, bands)
-	f.Mean = t.almanac.real(t.added, t.horizon, t.levels, f.Mean, bands)
+	f.Mean = t.almanac.real(first, t.horizon, t.levels, f.Mean, bands)
 	f.Quantiles = nil
 	for _, k := range t.kept {
 		f.Quantiles = append(f.Quantiles, bands[k])

@@ -173,6 +173,47 @@ func TestTrackerTakesWhatIsSaturatedAsAtLeastThat(t *testing.T) {
 	}
 }
 
+func TestTrackerTakesTheLargestSaturatedDemand(t *testing.T) {
+	r, far := rand.New(rand.NewPCG(5, 5)), up()
+	for l := range far.Trees[0].Values {
+		far.Trees[0].Values[l] = 5
+	}
+	tracker, err := track(far, series(10*time.Minute, 10*144, func(int) float64 { return maxValue * (1 - 0.2*r.Float64()*r.Float64()) }), 1, levels)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := tracker.Forecast(0, nan); f.Mean[0] <= maxValue {
+		t.Errorf("%g is expected; the test shows nothing", f.Mean[0])
+	}
+	if err := tracker.AddSaturated(0.9 * maxValue); err != nil {
+		t.Error(err)
+	}
+}
+
+// Parts of a step of a holiday count as its whole steps do: they are known, and no history of ordinary days.
+func TestTrackerForecastsPartsOfAStepOnNamedDays(t *testing.T) {
+	s := resting(1, 10)
+	year, month, day := s.End.Date()
+	s.Calendar.Days[Date{year, month, day}] = time.Sunday
+	holiday := track10(t, s, 8)
+	got := holiday.Forecast(time.Hour, 10)
+	if now := s.End.Add(time.Hour); !got.LastKnown.Equal(now) {
+		t.Errorf("known until %s, want %s", got.LastKnown, now)
+	}
+	if want := holiday.Forecast(0, nan).History; got.History != want {
+		t.Errorf("%s of history, want %s", got.History, want)
+	}
+	delete(s.Calendar.Days, Date{year, month, day})
+	s.Calendar.Days[Date{year, month, day + 1}] = time.Sunday
+	tracker := track10(t, s, 8)
+	whole, part := tracker.Forecast(0, nan), tracker.Forecast(s.Step-time.Minute, nan)
+	for i := range 7 {
+		if want := whole.Mean[i+1]; !near(part.Mean[i], want, 0.02*want) {
+			t.Errorf("when the first step is nearly over, step %d is %g, want %g", i, part.Mean[i], want)
+		}
+	}
+}
+
 func TestTrackerRefusesWhatIsNoDemand(t *testing.T) {
 	tracker := track10(t, series(10*time.Minute, 1000, daily(1)), 1)
 	for _, v := range []float64{-1, math.Inf(1), 2e12} {
