@@ -76,6 +76,9 @@ func (m *memory) follow(ctx context.Context, t task, end time.Time) (forecast.Fo
 	out := m.tracker.Forecast(end.Sub(m.full), mean(minutes[len(minutes)/full*full:]))
 	if looked {
 		m.again = nextLook(t.workload, end)
+		if full := m.tracker.Until().Add(m.step); full.Before(m.again) { // a step that it would not take: clocks changed, a holiday began or ended
+			m.again = full
+		}
 		if out.Method == forecast.MethodLevel || out.History < actsAfter { // the next step may show a day
 			m.again = m.full.Add(m.step)
 		}

@@ -13,7 +13,8 @@ import (
 // remembered is a memory of a world's workload.
 type remembered struct {
 	*world
-	t *testing.T
+	t        *testing.T
+	calendar forecast.Calendar
 	memory
 }
 
@@ -25,7 +26,7 @@ func remember(t *testing.T, demand func(time.Time) float64) *remembered {
 
 // at forecasts so long after noon.
 func (r *remembered) at(after time.Duration) (forecast.Forecast, error) {
-	q := task{history: r.world, workload: r.target.Workload, levels: levels(0.95), turns: make(chan struct{}, 1)}
+	q := task{history: r.world, workload: r.target.Workload, levels: levels(0.95), calendar: r.calendar, turns: make(chan struct{}, 1)}
 	r.forecast, r.err = r.follow(r.t.Context(), q, noon.Add(after))
 	return r.forecast, r.err
 }
@@ -77,6 +78,19 @@ func TestBetweenTwoLooksTheForecastIsThatOfTheWholeHistory(t *testing.T) {
 				t.Fatalf("after %d minutes step %d is %g, want %g", minute, i, v, want)
 			}
 		}
+	}
+}
+
+func TestThereIsAForecastInEachMinuteWhileAHolidayBegins(t *testing.T) {
+	r := remember(t, workday(days(14)))
+	r.calendar.Location = time.FixedZone("", int((11*time.Hour+37*time.Minute)/time.Second)) // midnight is 23 minutes after noon
+	year, month, day := noon.In(r.calendar.Location).AddDate(0, 0, 1).Date()
+	r.calendar.Days = map[forecast.Date]time.Weekday{{Year: year, Month: month, Day: day}: (noon.In(r.calendar.Location).Weekday() + 3) % 7}
+	for minute := range 60 {
+		r.must(time.Duration(minute) * time.Minute)
+	}
+	if n := r.looks(); n > 3 {
+		t.Errorf("%d looks in an hour", n)
 	}
 }
 

@@ -98,6 +98,9 @@ func track(forest *trees.Forest, s Series, horizon int, levels []float64) (*Trac
 // Due tells whether it is time for a new Tracker: no more steps can be added.
 func (t *Tracker) Due() bool { return t.added >= t.room }
 
+// Until is the end of the last step that can be added: with it the Tracker is Due.
+func (t *Tracker) Until() time.Time { return t.made.Start.Add(time.Duration(t.room) * t.made.Step) }
+
 // Add takes the value of the next step; NaN is missing. It is an error when the value is not allowed in a Series, and when the
 // Tracker is Due.
 func (t *Tracker) Add(v float64) error {
