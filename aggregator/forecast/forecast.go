@@ -3,11 +3,11 @@
 //	Series ─► history (incidents, gaps) ─► components (cheap paths) ─► backtest (weights, residuals) ─► correction ─► Forecast
 //
 // A forecast is a weighted mean of simple paths: yesterday, profiles of the day over recent days and weeks, the present level
-// carried along the shape of the day, and a cycle of another length where one is found. The weight of each path at each lead is earned in backtests inside the history, and the
-// quantiles come from what the weighted mean missed in those same backtests. A small forest of trees, grown on open recordings,
-// then moves the quantiles by what such forecasts are wont to miss. Where less than a day is known, the paths are levels without
-// a shape, and nothing is corrected. Where demand was saturated it is lifted first; where there is often none, its spread around each
-// time of day has a share. There is no clock, no I/O and no chance: the same series gives the same forecast.
+// carried along the shape of the day, and a cycle of another length where one is found. The weight of each path at each lead is
+// earned in backtests inside the history, and the quantiles come from what the weighted mean missed in those same backtests. A
+// small forest of trees, grown on open recordings, then moves the quantiles by what such forecasts are wont to miss. Where less
+// than a day is known, the paths are levels without a shape, and nothing is corrected. Where demand was saturated it is lifted
+// first; where there is often none, its spread around each time of day has a share. There is no clock, no I/O and no chance: the same series gives the same forecast.
 package forecast
 
 import (
@@ -58,7 +58,7 @@ type Forecast struct {
 	Mean      []float64     // [step], busy GPUs, at least 0
 	Quantiles [][]float64   // [level][step], busy GPUs, at least 0; a higher level is never below a lower one
 	Method    string        // MethodSeasonal or MethodLevel
-	Period    time.Duration // of the strongest pattern that was found, of up to 60 h; 0 = none, or two days are not known
+	Period    time.Duration // of the strongest pattern that was found, of up to 60 h; 0 = none, two days are not known, or steps do not divide an hour
 	History   time.Duration // known history behind the forecast: gaps do not count
 	LastKnown time.Time     // end of the newest known step: leads are counted from here
 	Backtests int           // past moments at which the method was tried to weight it and to measure its doubt
