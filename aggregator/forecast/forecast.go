@@ -7,7 +7,8 @@
 // earned in backtests inside the history, and the quantiles come from what the weighted mean missed in those same backtests. A
 // small forest of trees, grown on open recordings, then moves the quantiles by what such forecasts are wont to miss. Where less
 // than a day is known, the paths are levels without a shape, and nothing is corrected. Where demand was saturated it is lifted
-// first; where there is often none, its spread around each time of day has a share. There is no clock, no I/O and no chance: the same series gives the same forecast.
+// first; where there is often none, its spread around each time of day has a share. There is no
+// clock, no I/O and no chance: the same series gives the same forecast.
 package forecast
 
 import (

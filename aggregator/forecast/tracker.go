@@ -141,13 +141,18 @@ func (t *Tracker) AddSaturated(v float64) error {
 
 // hear takes a known value into the last ten minutes.
 func (t *Tracker) hear(v float64) {
+	t.lastMean = t.heard(v, 1)
 	t.last[t.lastCount%len(t.last)] = v
 	t.lastCount++
-	n := min(t.lastCount, len(t.last))
-	t.lastMean = 0
-	for _, x := range t.last[:n] {
-		t.lastMean += x / float64(n)
+}
+
+// heard is the mean of the last ten minutes when a part of a step has come too: the oldest value of a full ring leaves by as much.
+func (t *Tracker) heard(v, part float64) float64 {
+	n := float64(min(t.lastCount, len(t.last)))
+	if t.lastCount < len(t.last) {
+		return (n*t.lastMean + part*v) / (n + part)
 	}
+	return max(0, t.lastMean+part*(v-t.last[t.lastCount%len(t.last)])/n)
 }
 
 // shape is what is expected of the step after the newest: the slow profile, the slow and the mid shape.
@@ -161,25 +166,24 @@ func (t *Tracker) shape() [3]float64 {
 // Forecast forecasts from a moment on that lies less than a step after the end of the newest one. The mean demand since then moves
 // the levels as far as that part of a step can; NaN is not known.
 func (t *Tracker) Forecast(since time.Duration, demand float64) Forecast {
-	f, follower, last, silent := t.made, t.follower, t.lastMean, t.silent
+	f, follower, last, first, silent := t.made, t.follower, t.lastMean, t.added, t.silent
 	f.Start = f.Start.Add(time.Duration(t.added) * f.Step)
 	f.LastKnown = f.Start.Add(-time.Duration(t.missing) * f.Step)
 	f.Start = f.Start.Add(since)
 	part := float64(since) / float64(f.Step)
+	if part >= 0.5 { // what is known of whole steps is that of the nearest
+		first, silent = first+1, silent+1
+	}
 	if since > 0 && !math.IsNaN(demand) {
 		f.LastKnown = f.Start
 		if demand = t.almanac.usual(t.added, demand); !math.IsNaN(demand) {
 			shape := t.shape()
 			follower = follower.within(part)
 			follower.add(demand, true, shape[0], shape[1], shape[2])
-			last += (demand - last) * part / float64(len(t.last))
+			last = t.heard(demand, part)
 			f.History += since
 			silent = 0
 		}
-	}
-	first := t.added // the nearest whole step
-	if part >= 0.5 {
-		first++
 	}
 	f.Mean = make([]float64, t.almanac.steps(first, t.horizon))
 	bands := blank(len(t.levels), len(f.Mean))
@@ -207,12 +211,12 @@ func (t *Tracker) Forecast(since time.Duration, demand float64) Forecast {
 			mean += weights[c] * max(0, v)
 		}
 		f.Mean[i] = mean
-		t.buckets.spreadOut(i, lead, mean, t.spread[(t.silence+step)%t.day], bands)
+		t.buckets.spreadOut(i, lead, mean, t.spread[(t.silence+first+i)%t.day], bands)
 	}
 	if t.advice != nil {
 		t.advice.apply(f.Mean, bands)
 	}
-	t.climate.blend(silent, t.silence+t.added, f.Mean, bands)
+	t.climate.blend(silent, t.silence+first, f.Mean, bands)
 	f.Mean = t.almanac.real(first, t.horizon, t.levels, f.Mean, bands)
 	f.Quantiles = nil
 	for _, k := range t.kept {
