@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/fnv"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,7 +37,7 @@ var errNoTurn = errors.New("the histories of other workloads are being read, thi
 // what is new is read, so that a minute costs the same however much history there is.
 //
 //	each hour    four weeks of minutes ─► steps of 5 minutes ─► forecast.Track
-//	each minute  the minutes since the last full step ─► full ones: Tracker.Add ─► the rest: Tracker.Forecast
+//	each minute  demand and pods since the last full step ─► full ones: Tracker.Add ─► the rest: Tracker.Forecast
 //
 // A minute that comes late counts when its step is not full yet, else at the next look.
 type memory struct {
@@ -66,14 +67,23 @@ type task struct {
 // follow forecasts from the full minute end on.
 func (m *memory) follow(ctx context.Context, t task, end time.Time) (forecast.Forecast, error) {
 	minutes, looked, err := m.read(ctx, t, end)
-	if err == nil {
-		err = m.add(minutes)
-	}
 	if err != nil {
 		return forecast.Forecast{}, err
 	}
+	saturated, err := t.saturated(ctx, minutes, end)
+	if err != nil {
+		return forecast.Forecast{}, historyError{err}
+	}
+	if err := m.add(minutes, saturated); err != nil {
+		return forecast.Forecast{}, err
+	}
 	full := int(m.step / step)
-	out := m.tracker.Forecast(end.Sub(m.full), mean(minutes[len(minutes)/full*full:]))
+	whole := len(minutes) / full * full
+	demand := mean(minutes[whole:])
+	if saturated != nil && slices.Contains(saturated[whole:], true) {
+		demand = m.tracker.AtLeast(demand)
+	}
+	out := m.tracker.Forecast(end.Sub(m.full), demand)
 	if looked {
 		m.again = nextLook(t.workload, end)
 		if full := m.tracker.Until().Add(m.step); full.Before(m.again) { // a step that it would not take: clocks changed, a holiday began or ended
@@ -146,9 +156,15 @@ func (m *memory) look(ctx context.Context, t task, end time.Time) ([]float64, er
 }
 
 // add gives the tracker the steps that are full.
-func (m *memory) add(minutes []float64) error {
-	for _, v := range means(minutes, int(m.step/step)) {
-		if err := m.tracker.Add(v); err != nil {
+func (m *memory) add(minutes []float64, saturated []bool) error {
+	each := int(m.step / step)
+	full := anyOf(saturated, len(minutes), each)
+	for i, v := range means(minutes, each) {
+		add := m.tracker.Add
+		if full != nil && full[i] {
+			add = m.tracker.AddSaturated
+		}
+		if err := add(v); err != nil {
 			m.tracker = nil
 			return err
 		}

@@ -127,16 +127,19 @@ func (t *Tracker) Add(v float64) error {
 	return nil
 }
 
-// AddSaturated takes the next step when demand was v or more in it, as Series.Saturated tells: what was expected of it counts, where
-// that is more. A step in which nothing was served is missing. Its errors are those of Add.
-func (t *Tracker) AddSaturated(v float64) error {
-	switch {
-	case v == 0:
-		v = math.NaN()
-	case v > 0 && !t.Due():
-		v = max(v, min(unclipMost*v, maxValue, t.Forecast(0, math.NaN()).Mean[0]))
+// AddSaturated takes the next step when demand was v or more in it, as Series.Saturated tells. Its errors are those of Add.
+func (t *Tracker) AddSaturated(v float64) error { return t.Add(t.AtLeast(v)) }
+
+// AtLeast is what demand is taken to be after the newest step when it was v or more: what is expected counts, where that is more, up to
+// twice as much. It is NaN, missing, when nothing was served.
+func (t *Tracker) AtLeast(v float64) float64 {
+	if v > 0 {
+		return max(v, min(unclipMost*v, maxValue, t.Forecast(0, math.NaN()).Mean[0]))
 	}
-	return t.Add(v)
+	if v == 0 {
+		return math.NaN()
+	}
+	return v
 }
 
 // hear takes a known value into the last ten minutes.
