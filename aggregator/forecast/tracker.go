@@ -134,7 +134,7 @@ func (t *Tracker) AddSaturated(v float64) error { return t.Add(t.AtLeast(v)) }
 // twice as much. It is NaN, missing, when nothing was served.
 func (t *Tracker) AtLeast(v float64) float64 {
 	if v > 0 {
-		return max(v, min(unclipMost*v, maxValue, t.Forecast(0, math.NaN()).Mean[0]))
+		return max(v, min(unclipMost*v, maxValue, t.forecast(0, math.NaN(), 1).Mean[0]))
 	}
 	if v == 0 {
 		return math.NaN()
@@ -169,6 +169,10 @@ func (t *Tracker) shape() [3]float64 {
 // Forecast forecasts from a moment on that lies less than a step after the end of the newest one. The mean demand since then moves
 // the levels as far as that part of a step can; NaN is not known.
 func (t *Tracker) Forecast(since time.Duration, demand float64) Forecast {
+	return t.forecast(since, demand, t.horizon)
+}
+
+func (t *Tracker) forecast(since time.Duration, demand float64, horizon int) Forecast {
 	f, follower, last, first, silent := t.made, t.follower, t.lastMean, t.added, t.silent
 	f.Start = f.Start.Add(time.Duration(t.added) * f.Step)
 	f.LastKnown = f.Start.Add(-time.Duration(t.missing) * f.Step)
@@ -188,7 +192,7 @@ func (t *Tracker) Forecast(since time.Duration, demand float64) Forecast {
 			silent = 0
 		}
 	}
-	f.Mean = make([]float64, t.almanac.steps(first, t.horizon))
+	f.Mean = make([]float64, t.almanac.steps(first, horizon))
 	bands := blank(len(t.levels), len(f.Mean))
 	var moved [componentCount + cycleCount]float64
 	for k := range t.was {
@@ -220,7 +224,7 @@ func (t *Tracker) Forecast(since time.Duration, demand float64) Forecast {
 		t.advice.apply(f.Mean, bands)
 	}
 	t.climate.blend(silent, t.silence+first, f.Mean, bands)
-	f.Mean = t.almanac.real(first, t.horizon, t.levels, f.Mean, bands)
+	f.Mean = t.almanac.real(first, horizon, t.levels, f.Mean, bands)
 	f.Quantiles = nil
 	for _, k := range t.kept {
 		f.Quantiles = append(f.Quantiles, bands[k])
