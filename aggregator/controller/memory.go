@@ -37,7 +37,7 @@ var errNoTurn = errors.New("the histories of other workloads are being read, thi
 // what is new is read, so that a minute costs the same however much history there is.
 //
 //	each hour    four weeks of minutes ─► steps of 5 minutes ─► forecast.Track
-//	each minute  the minutes since the last full step ─► full ones: Tracker.Add ─► the rest: Tracker.Forecast
+//	each minute  demand and pods since the last full step ─► full ones: Tracker.Add ─► the rest: Tracker.Forecast
 //
 // A minute that comes late counts when its step is not full yet, else at the next look.
 type memory struct {
@@ -68,16 +68,28 @@ type task struct {
 // follow forecasts from the full minute end on.
 func (m *memory) follow(ctx context.Context, t task, end time.Time) (forecast.Forecast, error) {
 	minutes, looked, err := m.read(ctx, t, end)
-	if err == nil {
-		err = m.add(ctx, t, minutes)
-	}
 	if err != nil {
 		return forecast.Forecast{}, err
 	}
+	saturated, err := t.saturated(ctx, minutes, end)
+	if err != nil {
+		return forecast.Forecast{}, historyError{err}
+	}
+	if err := m.add(minutes, saturated); err != nil {
+		return forecast.Forecast{}, err
+	}
 	full := int(m.step / step)
-	out := m.tracker.Forecast(end.Sub(m.full), mean(minutes[len(minutes)/full*full:]))
+	whole := len(minutes) / full * full
+	demand := mean(minutes[whole:])
+	if saturated != nil && slices.Contains(saturated[whole:], true) {
+		demand = m.tracker.AtLeast(demand)
+	}
+	out := m.tracker.Forecast(end.Sub(m.full), demand)
 	if looked {
 		m.again = nextLook(t.workload, end)
+		if full := m.tracker.Until().Add(m.step); full.Before(m.again) { // a step that it would not take: clocks changed, a holiday began or ended
+			m.again = full
+		}
 		if out.Method == forecast.MethodLevel || out.History < actsAfter { // the next step may show a day
 			m.again = m.full.Add(m.step)
 		}
@@ -151,20 +163,11 @@ func (m *memory) look(ctx context.Context, t task, end time.Time) ([]float64, er
 }
 
 // add gives the tracker the steps that are full.
-func (m *memory) add(ctx context.Context, t task, minutes []float64) error {
+func (m *memory) add(minutes []float64, saturated []bool) error {
 	each := int(m.step / step)
-	steps := means(minutes, each)
-	if len(steps) == 0 {
-		return nil
-	}
-	n := len(steps) * each
-	full, err := t.saturated(ctx, minutes[:n], m.full.Add(time.Duration(n)*step))
-	if err != nil {
-		return historyError{err}
-	}
-	saturated := anyOf(full, n, each)
-	for i, v := range steps {
-		add, hidden := m.tracker.Add, saturated != nil && saturated[i]
+	full := anyOf(saturated, len(minutes), each)
+	for i, v := range means(minutes, each) {
+		add, hidden := m.tracker.Add, full != nil && full[i]
 		if hidden {
 			add = m.tracker.AddSaturated
 		}
@@ -176,9 +179,6 @@ func (m *memory) add(ctx context.Context, t task, minutes []float64) error {
 		if m.past != nil {
 			m.past, m.hidden = shifted(m.past, float32(v)), shifted(m.hidden, hidden)
 		}
-	}
-	if m.tracker.Due() && m.full.Add(m.step).Before(m.again) { // clocks change, or a named day begins or ends
-		m.again = m.full
 	}
 	return nil
 }

@@ -14,7 +14,9 @@ import (
 // remembered is a memory of a world's workload.
 type remembered struct {
 	*world
-	t *testing.T
+	t        *testing.T
+	calendar forecast.Calendar
+	gpus     float64 // of a pod; 0 = unknown
 	memory
 }
 
@@ -26,7 +28,7 @@ func remember(t *testing.T, demand func(time.Time) float64) *remembered {
 
 // at forecasts so long after noon.
 func (r *remembered) at(after time.Duration) (forecast.Forecast, error) {
-	q := task{history: r.world, workload: r.target.Workload, levels: levels(0.95), turns: make(chan struct{}, 1)}
+	q := task{history: r.world, workload: r.target.Workload, levels: levels(0.95), calendar: r.calendar, gpusPerPod: r.gpus, turns: make(chan struct{}, 1)}
 	r.forecast, r.err = r.follow(r.t.Context(), q, noon.Add(after))
 	return r.forecast, r.err
 }
@@ -78,6 +80,19 @@ func TestBetweenTwoLooksTheForecastIsThatOfTheWholeHistory(t *testing.T) {
 				t.Fatalf("after %d minutes step %d is %g, want %g", minute, i, v, want)
 			}
 		}
+	}
+}
+
+func TestThereIsAForecastInEachMinuteWhileAHolidayBegins(t *testing.T) {
+	r := remember(t, workday(days(14)))
+	r.calendar.Location = time.FixedZone("", int((11*time.Hour+37*time.Minute)/time.Second)) // midnight is 23 minutes after noon
+	year, month, day := noon.In(r.calendar.Location).AddDate(0, 0, 1).Date()
+	r.calendar.Days = map[forecast.Date]time.Weekday{{Year: year, Month: month, Day: day}: (noon.In(r.calendar.Location).Weekday() + 3) % 7}
+	for minute := range 60 {
+		r.must(time.Duration(minute) * time.Minute)
+	}
+	if n := r.looks(); n > 3 {
+		t.Errorf("%d looks in an hour", n)
 	}
 }
 
@@ -219,6 +234,37 @@ func TestAWorkloadThatIsSilentForDaysIsLookedAtAgainWhenItSpeaks(t *testing.T) {
 		}
 	}
 	t.Errorf("no forecast six minutes after it spoke: %v", r.err)
+}
+
+func TestBetweenTwoLooksWhatIsSaturatedIsTakenAsAtLeastThat(t *testing.T) {
+	busy := func(at time.Time) float64 {
+		if at.Before(noon) {
+			return 6 + float64(at.Minute()%5)/10
+		}
+		return 4
+	}
+	told, untold := remember(t, busy), remember(t, busy)
+	told.gpus = 1
+	told.pods = func(at time.Time) float64 { // four are left of eight
+		if at.Before(noon) {
+			return 8
+		}
+		return 4
+	}
+	before := told.must(0).Mean[0]
+	untold.must(0)
+	for minute := 1; minute <= 23; minute++ { // the last three are a part of a step
+		untold.must(time.Duration(minute) * time.Minute)
+		if f := told.must(time.Duration(minute) * time.Minute); f.Mean[0] < before-0.3 {
+			t.Errorf("after %d minutes %g are forecast, %g before", minute, f.Mean[0], before)
+		}
+	}
+	if told.looks() > 1 {
+		t.Fatal("a look; the test shows nothing")
+	}
+	if b := untold.forecast.Mean[0]; b > before-0.6 {
+		t.Errorf("%g are forecast, %g before, when 4 were all that was asked for", b, before)
+	}
 }
 
 func TestAWorkloadOfWhichNothingIsKnownIsLookedAtOnceInFiveMinutes(t *testing.T) {

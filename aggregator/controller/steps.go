@@ -39,7 +39,7 @@ const saturatedShare = 0.95
 // saturated tells of each minute up to end whether the pods had no GPU left: demand may have been more than what was seen of it. nil
 // means that it is not known how many GPUs pods have.
 func (t task) saturated(ctx context.Context, minutes []float64, end time.Time) ([]bool, error) {
-	if t.gpusPerPod <= 0 {
+	if t.gpusPerPod <= 0 || len(minutes) == 0 {
 		return nil, nil
 	}
 	pods, err := t.history.Pods(ctx, t.workload, end.Add(-time.Duration(len(minutes))*step), end, step)

@@ -57,10 +57,11 @@ func newAlmanac(s Series, horizon int) (*almanac, Series) {
 	}
 	older := max(0, len(s.Values)-int(maxHistory/s.Step))
 	s.Values, s.Saturated = s.Values[older:], s.Saturated[min(older, len(s.Saturated)):]
-	a := &almanac{step: s.Step, clock: newClock(s, horizon)}
+	reach := horizon + perLook(s.Step) + 1 // of what a Tracker may come to forecast, a part of a step later
+	a := &almanac{step: s.Step, clock: newClock(s, reach)}
 	s.Values = a.clock.wall(s.Values, s.Step)
 	s.Saturated = a.clock.saturated(s.Saturated, s.Step)
-	if a.days = newDays(s, a.steps(0, horizon+perLook(s.Step))); a.days != nil {
+	if a.days = newDays(s, a.steps(0, reach)); a.days != nil {
 		s.Values = a.days.ordinary(s.Values)
 	}
 	if a.clock == nil && a.days == nil {

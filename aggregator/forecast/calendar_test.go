@@ -137,6 +137,9 @@ func TestTrackerWithACalendarForecastsWhatPredictDoes(t *testing.T) {
 					t.Errorf("%s, %d steps later: quantile %g is off by %g", name, i, levels[l], off)
 				}
 			}
+			if due := !got.Start.Before(tracker.Until()); due != tracker.Due() {
+				t.Errorf("%s, %d steps later: until %s", name, i, tracker.Until())
+			}
 			if tracker.Due() {
 				if i != c.room {
 					t.Errorf("%s: due after %d steps, want %d", name, i, c.room)

@@ -15,8 +15,8 @@ type stretch struct {
 	ahead    time.Duration // of the wall clock, by what it is at the end of the history
 }
 
-// newClock finds the stretches of a series and of what a Tracker may come to forecast of it; none where no offset changes there.
-func newClock(s Series, horizon int) clock {
+// newClock finds the stretches of a series and of so many steps after it; none where no offset changes there.
+func newClock(s Series, steps int) clock {
 	location := s.Calendar.Location
 	if location == nil {
 		return nil
@@ -26,7 +26,7 @@ func newClock(s Series, horizon int) clock {
 		return time.Duration(seconds) * time.Second
 	}
 	var c clock
-	last, now := s.End.Add(time.Duration(horizon+perLook(s.Step))*s.Step), offset(s.End)
+	last, now := s.End.Add(time.Duration(steps)*s.Step), offset(s.End)
 	for t := s.End.Add(-time.Duration(len(s.Values)) * s.Step); t.Before(last); {
 		_, until := t.In(location).ZoneBounds()
 		if until.IsZero() || until.After(last) {

@@ -84,7 +84,7 @@ func (a *advice) at(i int, m *moves) {
 	width := min((k+1)*a.stride, a.horizon-1) - k*a.stride // the last stretch may be shorter
 	share := float32(0)
 	if width > 0 {
-		share = float32(i-k*a.stride) / float32(width)
+		share = min(1, float32(i-k*a.stride)/float32(width)) // where clocks change a Tracker comes to forecast more steps than were asked about
 	}
 	for l := range m {
 		m[l] = from[l] + share*(to[l]-from[l])

@@ -64,6 +64,17 @@ func TestLevelBetweenTwoCorrectedOnesMovesByWhatLiesBetween(t *testing.T) {
 	}
 }
 
+func TestBeyondTheStepsThatTheForestWasAskedAboutTheLastMoveHolds(t *testing.T) {
+	a := advice{stride: 15, horizon: 17, moves: make([]moves, 3)} // of steps 0, 15 and 16
+	a.moves[2][medianLevel] = 1
+	for i, want := range map[int]float32{15: 0, 16: 1, 17: 1, 29: 1, 30: 1, 45: 1} {
+		var m moves
+		if a.at(i, &m); m[medianLevel] != want {
+			t.Errorf("step %d is moved by %g, want %g", i, m[medianLevel], want)
+		}
+	}
+}
+
 func TestEmbeddedCorrectionFitsAndIsNotEmpty(t *testing.T) {
 	if f := correction(); len(f.Trees) == 0 {
 		t.Error("the embedded correction has no trees: run go run ./hack/forecast-train")

@@ -3,11 +3,12 @@
 //	Series ─► history (incidents, gaps) ─► components (cheap paths) ─► backtest (weights, residuals) ─► correction ─► Forecast
 //
 // A forecast is a weighted mean of simple paths: yesterday, profiles of the day over recent days and weeks, the present level
-// carried along the shape of the day, and a cycle of another length where one is found. The weight of each path at each lead is earned in backtests inside the history, and the
-// quantiles come from what the weighted mean missed in those same backtests. A small forest of trees, grown on open recordings,
-// then moves the quantiles by what such forecasts are wont to miss. Where less than a day is known, the paths are levels without
-// a shape, and nothing is corrected. Where demand was saturated it is lifted first; where there is often none, its spread around each
-// time of day has a share. There is no clock, no I/O and no chance: the same series gives the same forecast.
+// carried along the shape of the day, and a cycle of another length where one is found. The weight of each path at each lead is
+// earned in backtests inside the history, and the quantiles come from what the weighted mean missed in those same backtests. A
+// small forest of trees, grown on open recordings, then moves the quantiles by what such forecasts are wont to miss. Where less
+// than a day is known, the paths are levels without a shape, and nothing is corrected. Where demand was saturated it is lifted
+// first; where there is often none, its spread around each time of day has a share. There is no
+// clock, no I/O and no chance: the same series gives the same forecast.
 package forecast
 
 import (
@@ -46,7 +47,7 @@ type Series struct {
 	End       time.Time
 	Step      time.Duration // divides 24 h
 	Values    []float64     // busy GPUs, 0 to 1e12; NaN = missing, which is not zero
-	Saturated []bool        // [step] all there was to serve demand was busy: it was Values[i] or more. nil = never; else as long as Values
+	Saturated []bool        // [step] all there was to serve demand was busy: it was Values[i] or more, unknown if 0. nil = never; else as long as Values
 	Calendar  Calendar
 }
 
@@ -58,7 +59,7 @@ type Forecast struct {
 	Mean      []float64     // [step], busy GPUs, at least 0
 	Quantiles [][]float64   // [level][step], busy GPUs, at least 0; a higher level is never below a lower one
 	Method    string        // MethodSeasonal or MethodLevel
-	Period    time.Duration // of the strongest pattern that was found, of up to 60 h; 0 = none, or two days are not known
+	Period    time.Duration // of the strongest pattern that was found, of up to 60 h; 0 = none, two days are not known, or steps do not divide an hour
 	History   time.Duration // known history behind the forecast: gaps do not count
 	LastKnown time.Time     // end of the newest known step: leads are counted from here
 	Backtests int           // past moments at which the method was tried to weight it and to measure its doubt
@@ -107,7 +108,7 @@ func draw(correction *trees.Forest, s Series, horizon int, levels []float64) (Fo
 		f.Method, f.Period = MethodSeasonal, h.strongest
 	}
 	f.History = time.Duration(h.count) * s.Step
-	f.LastKnown = s.End.Add(-time.Duration(silent(s.Values)) * s.Step)
+	f.LastKnown = s.End.Add(-time.Duration(h.missing) * s.Step)
 	all := slices.Concat(levels, correctedLevels[:])
 	slices.Sort(all)
 	ahead := h.almanac.steps(0, horizon)
@@ -133,13 +134,14 @@ func read(s Series, horizon int) (*history, error) {
 	if err := checkSeries(s, horizon); err != nil {
 		return nil, err
 	}
+	s = s.served()
 	almanac, ordinary := newAlmanac(s, horizon)
 	h := newHistory(ordinary)
-	h.almanac = almanac
+	h.almanac, h.missing = almanac, silent(s.Values)
 	if h.count < minKnown {
 		return nil, fmt.Errorf("%w: %d known points, at least %d are needed", ErrShortHistory, h.count, minKnown)
 	}
-	if gap := time.Duration(silent(s.Values)) * s.Step; gap > maxGap {
+	if gap := time.Duration(h.missing) * s.Step; gap > maxGap {
 		return nil, fmt.Errorf("%w: the newest known point ended %s before the end of the series, at most %s are bridged", ErrStaleHistory, gap, maxGap)
 	}
 	return h, nil

@@ -10,66 +10,6 @@ import (
 	"time"
 )
 
-var (
-	end    = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
-	levels = []float64{0.5, 0.8, 0.9, 0.95, 0.99}
-	nan    = math.NaN()
-)
-
-// series returns n points of f, whose argument is the step before the end: -n to -1.
-func series(step time.Duration, n int, f func(i int) float64) Series {
-	s := Series{End: end, Step: step, Values: make([]float64, n)}
-	for i := range s.Values {
-		s.Values[i] = f(i - n)
-	}
-	return s
-}
-
-// daily is a wave with a period of a day in steps of ten minutes, from 1 to 5, with some noise.
-func daily(noise float64) func(i int) float64 {
-	r := rand.New(rand.NewPCG(1, 1))
-	return func(i int) float64 { return 3 + 2*math.Sin(2*math.Pi*float64(i)/144) + noise*r.NormFloat64()*0.3 }
-}
-
-func predict(t *testing.T, s Series, horizon int) Forecast {
-	t.Helper()
-	f, err := Predict(s, horizon, levels)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sane(t, f, horizon)
-	return f
-}
-
-// sane checks what holds for every forecast.
-func sane(t *testing.T, f Forecast, horizon int) {
-	t.Helper()
-	sound(t, f, end, horizon)
-}
-
-// sound is sane for a forecast that starts at any time.
-func sound(t *testing.T, f Forecast, start time.Time, horizon int) {
-	t.Helper()
-	if len(f.Mean) != horizon || len(f.Quantiles) != len(f.Levels) || !f.Start.Equal(start) {
-		t.Fatalf("forecast has %d steps from %s and %d levels", len(f.Mean), f.Start, len(f.Quantiles))
-	}
-	for i := range horizon {
-		low := 0.0
-		for l := range f.Levels {
-			v := f.Quantiles[l][i]
-			if math.IsNaN(v) || math.IsInf(v, 0) || v < low {
-				t.Fatalf("quantile %g of step %d is %g after %g", f.Levels[l], i, v, low)
-			}
-			low = v
-		}
-		if m := f.Mean[i]; math.IsNaN(m) || math.IsInf(m, 0) || m < 0 {
-			t.Fatalf("mean of step %d is %g", i, m)
-		}
-	}
-}
-
-func near(a, b, tolerance float64) bool { return math.Abs(a-b) <= tolerance }
-
 func TestDailyPatternIsCarriedIntoTheNextDay(t *testing.T) {
 	f := predict(t, series(10*time.Minute, 7*144, daily(0)), 144)
 	if f.Method != MethodSeasonal || f.Period != 24*time.Hour || f.History != 7*24*time.Hour || f.Backtests == 0 {
@@ -227,19 +167,6 @@ func TestUnusableInputIsNamed(t *testing.T) {
 	}
 }
 
-func fill(v []float64, x float64) {
-	for i := range v {
-		v[i] = x
-	}
-}
-
-func pick(first bool, a, b float64) float64 {
-	if first {
-		return a
-	}
-	return b
-}
-
 func TestPredictLeavesItsInputAlone(t *testing.T) {
 	s := series(10*time.Minute, 1000, daily(1))
 	s.Values[17] = nan
@@ -304,38 +231,4 @@ func TestPeakIsTheLargestOverTheStepsThatOverlap(t *testing.T) {
 			}
 		})
 	}
-}
-
-// FuzzPredict makes series of random length, step, gaps and values; whatever comes back must be sane or a named error.
-func FuzzPredict(f *testing.F) {
-	for seed := range uint64(20) {
-		f.Add(seed, uint16(100*seed), uint8(seed), uint8(10*seed), 1.0)
-	}
-	f.Add(uint64(55), uint16(492), uint8(0x95), uint8(0xb3), 69.28571428571429) // quantiles that are equal but for rounding
-	steps := []time.Duration{time.Minute, 5 * time.Minute, 10 * time.Minute, 20 * time.Minute, 45 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour}
-	f.Fuzz(func(t *testing.T, seed uint64, n uint16, step, missing uint8, scale float64) {
-		r := rand.New(rand.NewPCG(seed, 1))
-		s := series(steps[int(step)%len(steps)], int(n)%6000, func(int) float64 {
-			switch {
-			case r.IntN(256) < int(missing):
-				return nan
-			case r.IntN(20) == 0:
-				return scale * 1e3 * r.Float64()
-			}
-			return scale * float64(r.IntN(4))
-		})
-		if r.IntN(3) == 0 {
-			s.Saturated = make([]bool, len(s.Values))
-			for i := range s.Saturated {
-				s.Saturated[i] = r.IntN(4) < int(seed%5)
-			}
-		}
-		horizon := 1 + r.IntN(int(maxHorizon/s.Step))
-		got, err := Predict(s, min(horizon, 2000), []float64{1e-9, 0.1, 0.5, 0.95, 1 - 1e-9})
-		if err == nil {
-			sane(t, got, min(horizon, 2000))
-		} else if !errors.Is(err, ErrShortHistory) && !errors.Is(err, ErrStaleHistory) && !errors.Is(err, ErrInvalid) {
-			t.Errorf("error without a kind: %v", err)
-		}
-	})
 }

@@ -15,17 +15,31 @@ var (
 	fuzzLevels = []float64{1e-9, 0.1, 0.5, 0.95, 1 - 1e-9}
 )
 
-// fuzzSeries is one of random length, step, gaps and values, with a random calendar, that ends near a moment.
-func fuzzSeries(t testing.TB, r *rand.Rand, n int, step, missing uint8, scale float64, near int64) Series {
-	s := series(fuzzSteps[int(step)%len(fuzzSteps)], n%6000, func(int) float64 {
-		switch {
-		case r.IntN(256) < int(missing):
-			return nan
-		case r.IntN(20) == 0:
-			return scale * 1e3 * r.Float64()
+// fuzzValue is a random demand, or none that is known.
+func fuzzValue(r *rand.Rand, missing uint8, scale float64) float64 {
+	switch {
+	case r.IntN(256) < int(missing):
+		return nan
+	case r.IntN(20) == 0:
+		return scale * 1e3 * r.Float64()
+	}
+	return scale * float64(r.IntN(4))
+}
+
+// fuzzSeries is one of random length, step, gaps and values, a part of them saturated.
+func fuzzSeries(r *rand.Rand, n int, step, missing uint8, scale float64) Series {
+	s := series(fuzzSteps[int(step)%len(fuzzSteps)], n%6000, func(int) float64 { return fuzzValue(r, missing, scale) })
+	if r.IntN(3) == 0 {
+		s.Saturated = make([]bool, len(s.Values))
+		for i, often := 0, r.IntN(5); i < len(s.Saturated); i++ {
+			s.Saturated[i] = r.IntN(4) < often
 		}
-		return scale * float64(r.IntN(4))
-	})
+	}
+	return s
+}
+
+// fuzzCalendar gives it a random calendar, and an end near a moment.
+func fuzzCalendar(t testing.TB, r *rand.Rand, s Series, near int64) Series {
 	s.End = time.Unix(near, r.Int64N(2)*r.Int64N(1e9))
 	switch k := r.IntN(len(fuzzZones) + 2); {
 	case k < len(fuzzZones):
@@ -62,28 +76,43 @@ func seeds(f *testing.F) {
 	f.Add(uint64(2), uint16(3000), uint8(2), uint8(0), 0.0, int64(1<<40))
 }
 
-// FuzzCalendar forecasts series of any calendar; whatever comes back must be sane or a named error.
+// FuzzPredict makes series of random length, step, gaps and values; whatever comes back must be sane or a named error.
+func FuzzPredict(f *testing.F) {
+	for seed := range uint64(20) {
+		f.Add(seed, uint16(100*seed), uint8(seed), uint8(10*seed), 1.0)
+	}
+	f.Add(uint64(55), uint16(492), uint8(0x95), uint8(0xb3), 69.28571428571429) // quantiles that are equal but for rounding
+	f.Fuzz(func(t *testing.T, seed uint64, n uint16, step, missing uint8, scale float64) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		fuzzForecast(t, r, fuzzSeries(r, int(n), step, missing, scale))
+	})
+}
+
+// FuzzCalendar forecasts series of any calendar.
 func FuzzCalendar(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, seed uint64, n uint16, step, missing uint8, scale float64, near int64) {
 		r := rand.New(rand.NewPCG(seed, 2))
-		s := fuzzSeries(t, r, int(n), step, missing, scale, near)
-		horizon := min(1+r.IntN(int(maxHorizon/s.Step)), 2000)
-		got, err := Predict(s, horizon, fuzzLevels)
-		if err == nil {
-			sound(t, got, s.End, horizon)
-		} else if !named(err) {
-			t.Errorf("error without a kind: %v", err)
-		}
+		fuzzForecast(t, r, fuzzCalendar(t, r, fuzzSeries(r, int(n), step, missing, scale), near))
 	})
 }
 
-// FuzzTracker adds steps until the Tracker is due; each forecast must be sane.
+func fuzzForecast(t *testing.T, r *rand.Rand, s Series) {
+	horizon := min(1+r.IntN(int(maxHorizon/s.Step)), 2000)
+	got, err := Predict(s, horizon, fuzzLevels)
+	if err == nil {
+		sound(t, got, s.End, horizon)
+	} else if !named(err) {
+		t.Errorf("error without a kind: %v", err)
+	}
+}
+
+// FuzzTracker adds steps, some of them saturated, until the Tracker is due, and forecasts from a random moment after each.
 func FuzzTracker(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, seed uint64, n uint16, step, missing uint8, scale float64, near int64) {
 		r := rand.New(rand.NewPCG(seed, 3))
-		s := fuzzSeries(t, r, int(n), step, missing, scale, near)
+		s := fuzzCalendar(t, r, fuzzSeries(r, int(n), step, missing, scale), near)
 		horizon := min(1+r.IntN(int(maxHorizon/s.Step)), 500)
 		tracker, err := Track(s, horizon, fuzzLevels)
 		if err != nil {
@@ -93,15 +122,20 @@ func FuzzTracker(f *testing.F) {
 			return
 		}
 		for i := 0; ; i++ {
-			sound(t, tracker.Forecast(0, math.NaN()), s.End.Add(time.Duration(i)*s.Step), horizon)
+			now, since := s.End.Add(time.Duration(i)*s.Step), time.Duration(r.Int64N(int64(s.Step)))
+			if r.IntN(4) == 0 {
+				since = s.Step - 1
+			}
+			sound(t, tracker.Forecast(0, math.NaN()), now, horizon)
+			sound(t, tracker.Forecast(since, fuzzValue(r, missing, math.Abs(scale))), now.Add(since), horizon)
 			if tracker.Due() {
 				return
 			}
-			v := scale * r.Float64()
-			if r.IntN(256) < int(missing) {
-				v = nan
+			add := tracker.Add
+			if r.IntN(3) == 0 {
+				add = tracker.AddSaturated
 			}
-			if err := tracker.Add(v); err != nil && !named(err) {
+			if err := add(fuzzValue(r, missing, scale)); err != nil && !named(err) {
 				t.Errorf("error without a kind: %v", err)
 			} else if err != nil {
 				return

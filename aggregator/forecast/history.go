@@ -11,7 +11,8 @@ type history struct {
 	y        []float64 // demand; gaps filled from the past
 	known    []bool    // false where y is filled
 	count    int       // known points
-	gap      int       // missing points after the newest known one
+	gap      int       // steps after the newest known one
+	missing  int       // of them, those of which the series itself knows nothing; the others are on named days
 	day      int       // steps in a day
 	step     time.Duration
 	seasonal bool // a day is known

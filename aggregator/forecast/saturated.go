@@ -21,20 +21,29 @@ type saturation struct {
 	drawn []float64 // [step] what demand may have been: one draw from the doubt about it; what it was where it was free
 }
 
-// mark takes note of saturated steps. Where nothing was served at all, nothing is known.
+// served returns the series without the steps of which saturation leaves nothing known: those in which nothing was served at all.
+func (s Series) served() Series {
+	if !slices.Contains(s.Saturated, true) {
+		return s
+	}
+	s.Values, s.Saturated = slices.Clone(s.Values), slices.Clone(s.Saturated)
+	for i, v := range s.Values {
+		if s.Saturated[i] && !(v > 0) {
+			s.Values[i], s.Saturated[i] = math.NaN(), false
+		}
+	}
+	return s
+}
+
+// mark takes note of saturated steps, as far as they are known.
 func (h *history) mark(saturated []bool) {
 	if !slices.Contains(saturated, true) {
 		return
 	}
-	at := slices.Clone(saturated)
-	for i, v := range h.y {
-		if at[i] && v == 0 {
-			h.known[i] = false
-			h.count--
-		}
-		at[i] = at[i] && h.known[i]
+	h.saturation = &saturation{at: make([]bool, len(saturated))}
+	for i, is := range saturated {
+		h.saturation.at[i] = is && h.known[i]
 	}
-	h.saturation = &saturation{at: at}
 }
 
 // unclip lifts saturated steps to what demand is expected to have been: a censored regression by expectation and maximization
@@ -48,7 +57,7 @@ func (h *history) unclip() {
 	m := newDayModel(h)
 	lift := func(to func(g normal, served float64) float64) {
 		for i, saturated := range s.at {
-			if saturated {
+			if saturated && h.known[i] { // a spike may have been forgotten since
 				h.y[i] = min(unclipMost*s.least[i], maxValue, to(m.around(i), s.least[i]))
 			}
 		}

@@ -169,3 +169,57 @@ func TestWhatIsAboveACapFollowsTheTailOfANormalDistribution(t *testing.T) {
 		}
 	}
 }
+
+// Where nothing was served, at the end too and whatever the days are, it is as if nothing had been measured.
+func TestNothingServedIsForecastFromAsWhatIsMissing(t *testing.T) {
+	s := clipped(series(10*time.Minute, 15*144, daily(1)), 4.5)
+	for name, c := range map[string]struct {
+		from, to int // steps before the end
+		calendar Calendar
+	}{
+		"until now":                       {12, 0, Calendar{}},
+		"on a day like the Sunday before": {144 + 54, 54, Calendar{Days: map[Date]time.Weekday{{2026, time.March, 2}: time.Sunday}}},
+	} {
+		n := len(s.Values)
+		unserved, missing := s, s
+		unserved.Values, unserved.Saturated, unserved.Calendar = slices.Clone(s.Values), slices.Clone(s.Saturated), c.calendar
+		missing.Values, missing.Calendar = slices.Clone(s.Values), c.calendar
+		for i := n - c.from; i < n-c.to; i++ {
+			unserved.Values[i], unserved.Saturated[i], missing.Values[i] = 0, true, nan
+		}
+		want, got := predict(t, missing, 200), predict(t, unserved, 200)
+		if !got.LastKnown.Equal(want.LastKnown) || got.History != want.History {
+			t.Errorf("%s: known until %s, %s of history; want %s, %s", name, got.LastKnown, got.History, want.LastKnown, want.History)
+		}
+		if !slices.Equal(got.Mean, want.Mean) || !slices.EqualFunc(got.Quantiles, want.Quantiles, slices.Equal) {
+			t.Errorf("%s: the forecast differs", name)
+		}
+		if tracked := track10(t, unserved, 200).Forecast(0, nan); !tracked.LastKnown.Equal(want.LastKnown) {
+			t.Errorf("%s: tracked, it is known until %s, want %s", name, tracked.LastKnown, want.LastKnown)
+		}
+	}
+}
+
+func TestNothingServedForDaysIsTooOld(t *testing.T) {
+	s := series(10*time.Minute, 15*144, func(i int) float64 { return pick(i < -4*144, 3, 0) })
+	s.Saturated = make([]bool, len(s.Values))
+	for i := len(s.Values) - 4*144; i < len(s.Values); i++ {
+		s.Saturated[i] = true
+	}
+	if _, err := Predict(s, 1, levels); !errors.Is(err, ErrStaleHistory) {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestForgottenSpikeIsNotLifted(t *testing.T) {
+	hit := clipped(series(10*time.Minute, 10*144, daily(1)), 4.5)
+	missing := hit
+	missing.Values = slices.Clone(hit.Values)
+	for i := len(hit.Values) - 200; i < len(hit.Values)-194; i++ {
+		hit.Values[i], hit.Saturated[i], missing.Values[i] = 50, true, nan
+	}
+	want, got := predict(t, missing, 144), predict(t, hit, 144)
+	if got.History != want.History || !slices.Equal(got.Mean, want.Mean) {
+		t.Error("the forecast differs from that without the spike")
+	}
+}

@@ -62,7 +62,7 @@ func track(forest *trees.Forest, s Series, horizon int, levels []float64) (*Trac
 	h := b.h
 	room := h.almanac.until(perLook(s.Step))
 	t := &Tracker{
-		made: f, horizon: horizon, missing: silent(s.Values), silence: h.gap, silent: h.gap, day: h.day, room: room, levels: b.levels, almanac: h.almanac,
+		made: f, horizon: horizon, missing: h.missing, silence: h.gap, silent: h.gap, day: h.day, room: room, levels: b.levels, almanac: h.almanac,
 		parts: b.parts, buckets: b.buckets, spread: b.spread, advice: b.advice, climate: b.climate, follower: *h.now, wasRatio: h.ratio[len(h.y)],
 	}
 	for _, level := range f.Levels {
@@ -80,7 +80,7 @@ func track(forest *trees.Forest, s Series, horizon int, levels []float64) (*Trac
 		}
 	}
 	t.lastMean = at.last
-	steps := h.almanac.steps(0, horizon+room) + 1 // one more, which the last may reach into
+	steps := h.almanac.steps(0, horizon+room+1) + 1 // a part of a step may come after all that were added, and reach into the next
 	t.paths = make([]float32, 0, steps*b.parts)
 	for i := range steps {
 		h.paths(&at, h.gap+i, expected)
@@ -97,6 +97,9 @@ func track(forest *trees.Forest, s Series, horizon int, levels []float64) (*Trac
 
 // Due tells whether it is time for a new Tracker: no more steps can be added.
 func (t *Tracker) Due() bool { return t.added >= t.room }
+
+// Until is the end of the last step that can be added: with it the Tracker is Due.
+func (t *Tracker) Until() time.Time { return t.made.Start.Add(time.Duration(t.room) * t.made.Step) }
 
 // Add takes the value of the next step; NaN is missing. It is an error when the value is not allowed in a Series, and when the
 // Tracker is Due.
@@ -124,27 +127,35 @@ func (t *Tracker) Add(v float64) error {
 	return nil
 }
 
-// AddSaturated takes the next step when demand was v or more in it, as Series.Saturated tells: what was expected of it counts, where
-// that is more. A step in which nothing was served is missing. Its errors are those of Add.
-func (t *Tracker) AddSaturated(v float64) error {
-	switch {
-	case v == 0:
-		v = math.NaN()
-	case v > 0 && !t.Due():
-		v = max(v, min(unclipMost*v, t.Forecast(0, math.NaN()).Mean[0]))
+// AddSaturated takes the next step when demand was v or more in it, as Series.Saturated tells. Its errors are those of Add.
+func (t *Tracker) AddSaturated(v float64) error { return t.Add(t.AtLeast(v)) }
+
+// AtLeast is what demand is taken to be after the newest step when it was v or more: what is expected counts, where that is more, up to
+// twice as much. It is NaN, missing, when nothing was served.
+func (t *Tracker) AtLeast(v float64) float64 {
+	if v > 0 {
+		return max(v, min(unclipMost*v, maxValue, t.forecast(0, math.NaN(), 1).Mean[0]))
 	}
-	return t.Add(v)
+	if v == 0 {
+		return math.NaN()
+	}
+	return v
 }
 
 // hear takes a known value into the last ten minutes.
 func (t *Tracker) hear(v float64) {
+	t.lastMean = t.heard(v, 1)
 	t.last[t.lastCount%len(t.last)] = v
 	t.lastCount++
-	n := min(t.lastCount, len(t.last))
-	t.lastMean = 0
-	for _, x := range t.last[:n] {
-		t.lastMean += x / float64(n)
+}
+
+// heard is the mean of the last ten minutes when a part of a step has come too: the oldest value of a full ring leaves by as much.
+func (t *Tracker) heard(v, part float64) float64 {
+	n := float64(min(t.lastCount, len(t.last)))
+	if t.lastCount < len(t.last) {
+		return (n*t.lastMean + part*v) / (n + part)
 	}
+	return max(0, t.lastMean+part*(v-t.last[t.lastCount%len(t.last)])/n)
 }
 
 // shape is what is expected of the step after the newest: the slow profile, the slow and the mid shape.
@@ -158,22 +169,30 @@ func (t *Tracker) shape() [3]float64 {
 // Forecast forecasts from a moment on that lies less than a step after the end of the newest one. The mean demand since then moves
 // the levels as far as that part of a step can; NaN is not known.
 func (t *Tracker) Forecast(since time.Duration, demand float64) Forecast {
-	f, follower, last, silent := t.made, t.follower, t.lastMean, t.silent
+	return t.forecast(since, demand, t.horizon)
+}
+
+func (t *Tracker) forecast(since time.Duration, demand float64, horizon int) Forecast {
+	f, follower, last, first, silent := t.made, t.follower, t.lastMean, t.added, t.silent
 	f.Start = f.Start.Add(time.Duration(t.added) * f.Step)
 	f.LastKnown = f.Start.Add(-time.Duration(t.missing) * f.Step)
 	f.Start = f.Start.Add(since)
 	part := float64(since) / float64(f.Step)
+	if part >= 0.5 { // what is known of whole steps is that of the nearest
+		first, silent = first+1, silent+1
+	}
 	if since > 0 && !math.IsNaN(demand) {
-		f.LastKnown, f.History = f.Start, f.History+since
+		f.LastKnown = f.Start
 		if demand = t.almanac.usual(t.added, demand); !math.IsNaN(demand) {
 			shape := t.shape()
 			follower = follower.within(part)
 			follower.add(demand, true, shape[0], shape[1], shape[2])
-			last += (demand - last) * part / float64(len(t.last))
+			last = t.heard(demand, part)
+			f.History += since
 			silent = 0
 		}
 	}
-	f.Mean = make([]float64, t.almanac.steps(t.added, t.horizon))
+	f.Mean = make([]float64, t.almanac.steps(first, horizon))
 	bands := blank(len(t.levels), len(f.Mean))
 	var moved [componentCount + cycleCount]float64
 	for k := range t.was {
@@ -199,13 +218,13 @@ func (t *Tracker) Forecast(since time.Duration, demand float64) Forecast {
 			mean += weights[c] * max(0, v)
 		}
 		f.Mean[i] = mean
-		t.buckets.spreadOut(i, lead, mean, t.spread[(t.silence+step)%t.day], bands)
+		t.buckets.spreadOut(i, lead, mean, t.spread[(t.silence+first+i)%t.day], bands)
 	}
 	if t.advice != nil {
 		t.advice.apply(f.Mean, bands)
 	}
-	t.climate.blend(silent, t.silence+t.added, f.Mean, bands)
-	f.Mean = t.almanac.real(t.added, t.horizon, t.levels, f.Mean, bands)
+	t.climate.blend(silent, t.silence+first, f.Mean, bands)
+	f.Mean = t.almanac.real(first, horizon, t.levels, f.Mean, bands)
 	f.Quantiles = nil
 	for _, k := range t.kept {
 		f.Quantiles = append(f.Quantiles, bands[k])

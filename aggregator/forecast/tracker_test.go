@@ -90,57 +90,6 @@ func TestTrackerDoubtsMoreWhileNothingIsKnown(t *testing.T) {
 	}
 }
 
-func TestTrackerFollowsPartsOfAStepUntilItIsOver(t *testing.T) {
-	for name, n := range map[string]int{"seasonal": 10 * 144, "level": 60} {
-		before := track10(t, series(10*time.Minute, n, daily(1)), 144)
-		for range 5 {
-			if err := before.Add(2); err != nil {
-				t.Fatal(err)
-			}
-		}
-		whole := track10(t, series(10*time.Minute, n, daily(1)), 144)
-		for range 5 {
-			_ = whole.Add(2)
-		}
-		_ = whole.Add(9)
-		want, was := whole.Forecast(0, nan), before.Forecast(0, nan)
-		for _, minutes := range []time.Duration{1, 5, 9} {
-			got := before.Forecast(minutes*time.Minute, 9)
-			if now := was.Start.Add(minutes * time.Minute); !got.Start.Equal(now) || !got.LastKnown.Equal(now) || got.History != was.History+minutes*time.Minute {
-				t.Errorf("%s after %d minutes: from %s, known until %s, %s of history", name, minutes, got.Start, got.LastKnown, got.History)
-			}
-			if !(got.Mean[0] > was.Mean[0] && got.Mean[0] < want.Mean[0]) {
-				t.Errorf("%s after %d minutes at 9: %g is next, want more than %g and less than %g", name, minutes, got.Mean[0], was.Mean[0], want.Mean[0])
-			}
-			was.Mean[0], got.Start = got.Mean[0], end
-			sane(t, got, 144)
-		}
-		for i, v := range before.Forecast(10*time.Minute-time.Second, 9).Mean {
-			if !near(v, want.Mean[i], 0.02*want.Mean[i]) {
-				t.Fatalf("%s when it is nearly over: step %d is %g, want %g", name, i, v, want.Mean[i])
-			}
-		}
-		if silent := before.Forecast(5*time.Minute, nan); !silent.LastKnown.Equal(end.Add(50*time.Minute)) || silent.History != was.History {
-			t.Errorf("%s when nothing is known of it: known until %s", name, silent.LastKnown)
-		}
-	}
-}
-
-func TestTrackerForecastsBetweenTwoStepsWhatLiesBetween(t *testing.T) {
-	tracker := track10(t, series(10*time.Minute, 10*144, daily(1)), 144)
-	for range 6 { // all that it takes
-		if err := tracker.Add(nan); err != nil {
-			t.Fatal(err)
-		}
-	}
-	full, half := tracker.Forecast(0, nan), tracker.Forecast(5*time.Minute, nan)
-	for i := range 143 {
-		if want := (full.Mean[i] + full.Mean[i+1]) / 2; !near(half.Mean[i], want, 0.15) {
-			t.Errorf("step %d is %g, want %g", i, half.Mean[i], want)
-		}
-	}
-}
-
 func TestTrackersLastLevelIsThatOfTheLastTenMinutes(t *testing.T) {
 	tracker := track10(t, series(5*time.Minute, 60, func(i int) float64 { return pick(i == 59 || i == -1, 4, 2) }), 1)
 	for _, c := range []struct{ add, want float64 }{{8, 6}, {nan, 6}, {2, 5}} {
@@ -170,6 +119,23 @@ func TestTrackerTakesWhatIsSaturatedAsAtLeastThat(t *testing.T) {
 	}
 	if err := told.AddSaturated(-1); !errors.Is(err, ErrInvalid) {
 		t.Errorf("-1: error is %v", err)
+	}
+}
+
+func TestTrackerTakesTheLargestSaturatedDemand(t *testing.T) {
+	r, far := rand.New(rand.NewPCG(5, 5)), up()
+	for l := range far.Trees[0].Values {
+		far.Trees[0].Values[l] = 5
+	}
+	tracker, err := track(far, series(10*time.Minute, 10*144, func(int) float64 { return maxValue * (1 - 0.2*r.Float64()*r.Float64()) }), 1, levels)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := tracker.Forecast(0, nan); f.Mean[0] <= maxValue {
+		t.Errorf("%g is expected; the test shows nothing", f.Mean[0])
+	}
+	if err := tracker.AddSaturated(0.9 * maxValue); err != nil {
+		t.Error(err)
 	}
 }
 
