@@ -145,6 +145,8 @@ bench-replicas: bin/aggregator deps-engines ## How long a replica that was away 
 
 .PHONY: bench-forecast
 bench-forecast: bin/aggregator deps-forecast ## How right forecasts of recorded demand are, beside seasonal naive, statsmodels and R; FORECAST_DATA=folder for other data
+	go test -run xxx -bench 'Predict|Tracker' -benchtime 100x -count 6 ./aggregator/forecast > bin/forecast-bench.txt
+	go tool benchstat bin/forecast-bench.txt
 	go run ./hack/forecast-train -judge $(FORECAST_DATA) | tee bin/leave-one-out.txt
 	go run ./test/bench/forecast --data $(FORECAST_DATA)
 	@awk '/family left out/ {print "BENCH forecast_loso_rmwql_" $$4, $$6, "ratio"}' bin/leave-one-out.txt
