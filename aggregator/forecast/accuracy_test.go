@@ -50,7 +50,7 @@ func yesterdayAgain(v []float64, day int) [][]float64 {
 			misses = append(misses, residual{d, 1})
 		}
 	}
-	shift := quantiles(misses, deciles)
+	shift := new(sorter).quantiles(misses, deciles)
 	bands := make([][]float64, len(deciles))
 	for l := range bands {
 		bands[l] = make([]float64, day)

@@ -62,13 +62,16 @@ func (b *backtest) climate() *climate {
 }
 
 // climateSample is what demand was around a time of day on the days before an origin.
-type climateSample []residual
+type climateSample struct {
+	all   []residual
+	order sorter
+}
 
 // take writes the quantiles to q and returns the mean.
 func (s *climateSample) take(h *history, o, j int, levels, q []float64) (mean float64) {
 	around := max(1, int(climateAround/h.step))
 	stride := max(1, 2*around/climateSteps)
-	all, sum := (*s)[:0], 0.0
+	all, sum := s.all[:0], 0.0
 	for i := o + j%h.day - h.day; i+around >= 0; i -= h.day {
 		for k := max(0, i-around); k <= min(i+around, o-1); k += stride {
 			if h.known[k] {
@@ -77,8 +80,8 @@ func (s *climateSample) take(h *history, o, j int, levels, q []float64) (mean fl
 			}
 		}
 	}
-	*s = all
-	copy(q, quantiles(all, levels))
+	s.all = all
+	copy(q, s.order.quantiles(all, levels))
 	return sum / max(1, float64(len(all)))
 }
 

@@ -61,7 +61,7 @@ func everSeen(v []float64, levels []float64) [][]float64 {
 				all = append(all, residual{y, 1})
 			}
 		}
-		for l, q := range quantiles(all, levels) {
+		for l, q := range new(sorter).quantiles(all, levels) {
 			bands[l][j] = q
 		}
 	}

@@ -9,14 +9,20 @@ import (
 // residual is a miss in a backtest and how much it counts.
 type residual struct{ miss, weight float64 }
 
+// sorter has room to sort residuals in, again and again.
+type sorter struct {
+	keys   []uint64
+	sorted []residual
+}
+
 // quantiles returns the weighted quantiles of r, which it sorts; zeros when r is empty. Each miss stands at the middle of its
 // weight, and between two the quantile is interpolated.
-func quantiles(r []residual, levels []float64) []float64 {
+func (s *sorter) quantiles(r []residual, levels []float64) []float64 {
 	out := make([]float64, len(levels))
 	if len(r) == 0 {
 		return out
 	}
-	sortByMiss(r)
+	s.sort(r)
 	total := 0.0
 	for _, x := range r {
 		total += x.weight
@@ -42,28 +48,28 @@ func quantiles(r []residual, levels []float64) []float64 {
 	return out
 }
 
-// sortByMiss sorts by the first digits, which fit into a word beside the place, and then by the others: that takes less time than a
-// sort with a comparison function takes.
-func sortByMiss(r []residual) {
-	keys, sorted := make([]uint64, len(r)), make([]residual, len(r))
+// sort sorts by the first digits, which fit into a word beside the place, and then by the others: that takes less time than a sort
+// with a comparison function takes.
+func (s *sorter) sort(r []residual) {
+	s.keys, s.sorted = slices.Grow(s.keys[:0], len(r))[:len(r)], slices.Grow(s.sorted[:0], len(r))[:len(r)]
 	for i, x := range r {
 		bits := math.Float32bits(float32(x.miss))
 		if bits>>31 == 0 {
 			bits |= 1 << 31
-		} else { // the more below zero, the more bits
+		} else { // the more bits, the farther below zero
 			bits = ^bits
 		}
-		keys[i] = uint64(bits)<<32 | uint64(i)
+		s.keys[i] = uint64(bits)<<32 | uint64(i)
 	}
-	slices.Sort(keys)
-	for i, key := range keys {
+	slices.Sort(s.keys)
+	for i, key := range s.keys {
 		x := r[uint32(key)]
-		for ; i > 0 && sorted[i-1].miss > x.miss; i-- {
-			sorted[i] = sorted[i-1]
+		for ; i > 0 && s.sorted[i-1].miss > x.miss; i-- {
+			s.sorted[i] = s.sorted[i-1]
 		}
-		sorted[i] = x
+		s.sorted[i] = x
 	}
-	copy(r, sorted)
+	copy(r, s.sorted)
 }
 
 // spread is how far days differ at each time of the day that follows the history, relative to the mean over the day: a quiet
@@ -122,6 +128,7 @@ const (
 // measure takes the quantiles of what the weighted mean missed.
 func (b *backtest) measure() {
 	var plain, scaled []residual
+	var order sorter
 	w := make([]float64, b.parts)
 	for k := range b.buckets {
 		u := &b.buckets[k]
@@ -146,7 +153,7 @@ func (b *backtest) measure() {
 			u.miss, u.demand = all.absolute/all.weight, all.demand/all.weight
 			u.calm, u.bias = newest.absolute/newest.weight/u.miss, newest.miss/newest.weight/u.miss
 		}
-		u.plain, u.scaled = quantiles(plain, b.levels), quantiles(scaled, b.levels)
+		u.plain, u.scaled = order.quantiles(plain, b.levels), order.quantiles(scaled, b.levels)
 		b.stretch(u)
 		switch {
 		case b.untried():
@@ -194,7 +201,7 @@ func (b *backtest) changes(lag int) []float64 {
 			all = append(all, residual{h.truth(i) - h.truth(i-lag), 1})
 		}
 	}
-	return quantiles(all, b.levels)
+	return new(sorter).quantiles(all, b.levels)
 }
 
 // widen gives a bucket with too few residuals a spread that errs on the wide side: the wider of the bucket before, growing with
@@ -212,7 +219,7 @@ func (b *backtest) widen(k int) {
 			all = append(all, residual{b.h.truth(i) - mean, 1})
 		}
 	}
-	u, around := &b.buckets[k], quantiles(all, b.levels)
+	u, around := &b.buckets[k], new(sorter).quantiles(all, b.levels)
 	for l, level := range b.levels {
 		wide := around[l]
 		grown, own := wide, u.plain[l]

@@ -157,7 +157,7 @@ func TestWhatIsAboveACapFollowsTheTailOfANormalDistribution(t *testing.T) {
 			t.Errorf("mean square above %g is %g, want %g", c, g.squareAbove(c), want)
 		}
 		shares := []float64{0.1, 0.5, 0.9}
-		for k, want := range quantiles(above, shares) {
+		for k, want := range new(sorter).quantiles(above, shares) {
 			if got := g.above(c, shares[k]); !near(got, want, 0.1) {
 				t.Errorf("%g of what is above %g is below %g, want %g", shares[k], c, got, want)
 			}
