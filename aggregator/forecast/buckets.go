@@ -69,12 +69,18 @@ func (b buckets) missed() float64 {
 	return sum
 }
 
+// dot adds up in two halves, so that one sum need not wait for the other: it is what a backtest does most.
 func dot(a, b []float64) float64 {
-	sum := 0.0
-	for i, v := range a {
-		sum += v * b[i]
+	b = b[:len(a)]
+	even, odd, i := 0.0, 0.0, 0
+	for ; i+3 < len(a); i += 4 {
+		even += a[i]*b[i] + a[i+2]*b[i+2]
+		odd += a[i+1]*b[i+1] + a[i+3]*b[i+3]
 	}
-	return sum
+	for ; i < len(a); i++ {
+		even += a[i] * b[i]
+	}
+	return even + odd
 }
 
 // blank returns room for a forecast: quantiles [level][step].

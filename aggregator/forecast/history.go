@@ -116,7 +116,7 @@ func (h *history) fill() {
 	for _, p := range []*profile{&h.value, &h.fast, &h.mid, &h.slow, &h.weekly, &h.median, &h.weekdays} {
 		*p = newProfile(n)
 	}
-	var past [7]float64
+	week := make([]lastSeven, d)
 	for i := range h.y {
 		if !h.known[i] {
 			if m, ok := mid.at(i); h.seasonal && ok {
@@ -144,15 +144,11 @@ func (h *history) fill() {
 			v = sum / weight
 		}
 		h.weekly.push(i, v)
-		k := 0
-		if i >= n-(backtestDays+3)*d { // no origin looks at the medians before
-			for ; k < len(past) && i-k*d >= 0; k++ {
-				past[k] = h.y[i-k*d]
-			}
-			v = median(past[:k])
+		if i >= n-(backtestDays+9)*d { // no origin looks at medians of before
+			v = week[i%d].push(h.y[i])
 		}
 		h.median.push(i, v)
-		sum, k = 0, 0
+		sum, k := 0.0, 0
 		for ; k < 3 && i-7*k*d >= 0; k++ {
 			sum += h.y[i-7*k*d]
 		}

@@ -44,6 +44,34 @@ func median(v []float64) float64 {
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
 
+// lastSeven are the last seven values of a time of day.
+type lastSeven struct {
+	newest [7]float64 // as a ring
+	sorted [7]float64
+	count  int
+}
+
+// push adds a value and returns the median.
+func (l *lastSeven) push(v float64) float64 {
+	n := min(l.count, len(l.sorted))
+	if n == len(l.sorted) { // the oldest leaves its place
+		oldest, k := l.newest[l.count%n], 0
+		for l.sorted[k] != oldest {
+			k++
+		}
+		n--
+		copy(l.sorted[k:], l.sorted[k+1:])
+	}
+	k := n
+	for ; k > 0 && l.sorted[k-1] > v; k-- {
+		l.sorted[k] = l.sorted[k-1]
+	}
+	l.sorted[k], l.newest[l.count%len(l.newest)] = v, v
+	l.count++
+	n++
+	return (l.sorted[(n-1)/2] + l.sorted[n/2]) / 2
+}
+
 // profile answers means over any stretch of an array in constant time: total[i] is the sum of the first i values.
 type profile struct{ total []float64 }
 

@@ -118,7 +118,7 @@ func (b *backtest) refine(u *bucket) {
 	slope := make([]float64, b.parts)
 	for range rounds {
 		clear(slope)
-		loss := 0.0
+		loss, demand, all := 0.0, 0.0, 0.0
 		b.each(u, func(at *origin, step int, expected []float64) {
 			mean := dot(u.weights, expected)
 			miss, sign := b.h.missed(step, mean), at.weight
@@ -126,19 +126,22 @@ func (b *backtest) refine(u *bucket) {
 				return // where more was expected than was served, no component is the better one
 			}
 			loss += at.weight * math.Abs(miss)
+			demand += at.weight * b.h.y[step]
 			if miss < 0 {
 				sign = -sign
 			}
+			all += sign * mean
+			slope := slope[:len(expected)]
 			for c, v := range expected {
-				slope[c] += sign * (v - mean)
+				slope[c] += sign * v
 			}
 		})
-		if loss <= 0 {
+		if loss <= 1e-9*demand { // what rounding leaves
 			return
 		}
 		total := 0.0
 		for c := range slope {
-			u.weights[c] *= math.Exp(max(-maxChange, min(maxChange, pace*slope[c]/loss)))
+			u.weights[c] *= math.Exp(max(-maxChange, min(maxChange, pace*(slope[c]-all)/loss)))
 			total += u.weights[c]
 		}
 		for c := range u.weights {
