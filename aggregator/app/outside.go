@@ -44,7 +44,7 @@ func toTask(id string, s forecast.Series, horizon int, levels []float64) externa
 		task.TimeZone = zone.String()
 	}
 	for date, like := range s.Calendar.Days {
-		task.Days[time.Date(date.Year, date.Month, date.Day, 0, 0, 0, 0, time.UTC).Format(time.DateOnly)] = like.String()
+		task.Days[date.String()] = like.String()
 	}
 	return task
 }

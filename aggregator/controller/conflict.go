@@ -48,13 +48,21 @@ func (r *Reconciler) rival(ctx context.Context, policy *v1alpha1.AdvancedHorizon
 	return r.foreign(ctx, policy)
 }
 
+// listOnTarget lists the autoscalers of a kind that scale a policy's target.
+func (r *Reconciler) listOnTarget(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, list client.ObjectList) error {
+	ref := policy.Spec.ScaleTargetRef
+	err := r.Client.List(ctx, list, client.InNamespace(policy.Namespace), client.MatchingFields{targetIndex: targetKey(ref.APIVersion, ref.Kind, ref.Name)})
+	if err != nil {
+		return fmt.Errorf("list what scales %s %s: %w", ref.Kind, ref.Name, err)
+	}
+	return nil
+}
+
 // foreign says which HorizontalPodAutoscaler scales a policy's target; a KEDA ScaledObject scales through one of its own.
 func (r *Reconciler) foreign(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler) (string, error) {
 	var others autoscalingv2.HorizontalPodAutoscalerList
-	ref := policy.Spec.ScaleTargetRef
-	err := r.Client.List(ctx, &others, client.InNamespace(policy.Namespace), client.MatchingFields{targetIndex: targetKey(ref.APIVersion, ref.Kind, ref.Name)})
-	if err != nil {
-		return "", fmt.Errorf("list the HorizontalPodAutoscalers of %s %s: %w", ref.Kind, ref.Name, err)
+	if err := r.listOnTarget(ctx, policy, &others); err != nil {
+		return "", err
 	}
 	for i := range others.Items {
 		other := &others.Items[i]
@@ -74,10 +82,8 @@ func (r *Reconciler) foreign(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 // creation time, then by name. Empty when this one is it. A policy that only observes is in nobody's way; one that is paused keeps its target.
 func (r *Reconciler) olderPolicy(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler) (string, error) {
 	var rivals v1alpha1.AdvancedHorizontalPodAutoscalerList
-	ref := policy.Spec.ScaleTargetRef
-	err := r.Client.List(ctx, &rivals, client.InNamespace(policy.Namespace), client.MatchingFields{targetIndex: targetKey(ref.APIVersion, ref.Kind, ref.Name)})
-	if err != nil {
-		return "", fmt.Errorf("list policies of %s %s: %w", ref.Kind, ref.Name, err)
+	if err := r.listOnTarget(ctx, policy, &rivals); err != nil {
+		return "", err
 	}
 	oldest := policy
 	for i := range rivals.Items {

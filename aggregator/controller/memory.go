@@ -67,13 +67,9 @@ type task struct {
 
 // follow forecasts from the full minute end on.
 func (m *memory) follow(ctx context.Context, t task, end time.Time) (forecast.Forecast, error) {
-	minutes, looked, err := m.read(ctx, t, end)
+	minutes, saturated, looked, err := m.read(ctx, t, end)
 	if err != nil {
 		return forecast.Forecast{}, err
-	}
-	saturated, err := t.saturated(ctx, minutes, end)
-	if err != nil {
-		return forecast.Forecast{}, historyError{err}
 	}
 	if err := m.add(minutes, saturated); err != nil {
 		return forecast.Forecast{}, err
@@ -97,44 +93,48 @@ func (m *memory) follow(ctx context.Context, t task, end time.Time) (forecast.Fo
 	return out, nil
 }
 
-// read returns the minutes after the tracker's newest step, and whether it looked at the whole history for them.
-func (m *memory) read(ctx context.Context, t task, end time.Time) (minutes []float64, looked bool, err error) {
+// read returns the minutes after the tracker's newest step, which of them were saturated, and whether it looked at the whole history
+// for them.
+func (m *memory) read(ctx context.Context, t task, end time.Time) (minutes []float64, saturated []bool, looked bool, err error) {
 	// An idle workload stays so until something more is known.
 	idle := m.tracker == nil && (errors.Is(m.err, forecast.ErrStaleHistory) || errors.Is(m.err, forecast.ErrShortHistory))
 	if (m.tracker != nil || idle) && !end.Before(m.full) && end.Before(m.again) {
 		if end.After(m.full) {
 			if minutes, err = t.history.Demand(ctx, t.workload, m.full, end, step); err != nil {
-				return nil, false, historyError{err}
+				return nil, nil, false, historyError{err}
 			}
 		}
 		switch {
 		case !idle:
-			return minutes, false, nil
+			if saturated, err = t.saturated(ctx, minutes, end); err != nil {
+				return nil, nil, false, historyError{err}
+			}
+			return minutes, saturated, false, nil
 		case math.IsNaN(mean(minutes)):
-			return nil, false, m.err
+			return nil, nil, false, m.err
 		}
 	}
 	select {
 	case t.turns <- struct{}{}:
 		defer func() { <-t.turns }()
-		minutes, err = m.look(ctx, t, end)
-		return minutes, true, err
+		minutes, saturated, err = m.look(ctx, t, end)
+		return minutes, saturated, true, err
 	default:
-		return nil, false, errNoTurn
+		return nil, nil, false, errNoTurn
 	}
 }
 
-// look makes a new tracker of the whole history and returns the minutes after its last full step.
-func (m *memory) look(ctx context.Context, t task, end time.Time) ([]float64, error) {
+// look makes a new tracker of the whole history and returns the minutes after its last full step, and which of them were saturated.
+func (m *memory) look(ctx context.Context, t task, end time.Time) ([]float64, []bool, error) {
 	m.tracker, m.past, m.hidden, m.again = nil, nil, nil, nextLook(t.workload, end)
 	m.step, m.full = wideStep, end.Truncate(wideStep)
 	minutes, err := t.history.Demand(ctx, t.workload, m.full.Add(-historyLength), end, step)
 	if err != nil {
-		return nil, historyError{err}
+		return nil, nil, historyError{err}
 	}
 	full, err := t.saturated(ctx, minutes, end)
 	if err != nil {
-		return nil, historyError{err}
+		return nil, nil, historyError{err}
 	}
 	wide := int(historyLength / step)
 	values := means(minutes[:wide], int(wideStep/step))
@@ -149,7 +149,7 @@ func (m *memory) look(ctx context.Context, t task, end time.Time) ([]float64, er
 		m.again = end.Add(wideStep)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	m.tracker = tracker
 	if t.tell {
@@ -159,7 +159,10 @@ func (m *memory) look(ctx context.Context, t task, end time.Time) ([]float64, er
 		m.hidden = make([]bool, len(values))
 		copy(m.hidden, series.Saturated)
 	}
-	return minutes[wide:], nil
+	if full != nil {
+		full = full[wide:]
+	}
+	return minutes[wide:], full, nil
 }
 
 // add gives the tracker the steps that are full.

@@ -28,6 +28,7 @@ func (d Date) number() (int, bool) {
 	return int(t.Unix() / (24 * 60 * 60)), d == Date{year, month, day}
 }
 
+// String is the date as in 2026-12-25.
 func (d Date) String() string { return fmt.Sprintf("%04d-%02d-%02d", d.Year, int(d.Month), d.Day) }
 
 func (c Calendar) check() error {
