@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/foretide/foretide/aggregator/controller"
@@ -19,9 +20,9 @@ import (
 // evaluator decides from the live view and the stored demand.
 func (a *aggregator) evaluator() *controller.Evaluator {
 	if a.shared != nil {
-		return controller.NewEvaluator(sharedLoads{a.shared.loads}, sharedHistory{a.store, a.shared.client}, a.outside)
+		return controller.NewEvaluator(sharedLoads{a.shared.loads}, sharedHistory{a.store, a.shared.client, &a.filled}, a.outside)
 	}
-	return controller.NewEvaluator(loads{a.view}, history{a.store}, a.outside)
+	return controller.NewEvaluator(loads{a.view}, history{a.store, &a.filled}, a.outside)
 }
 
 // loads is the live view as the controller's Loads.
@@ -50,7 +51,10 @@ func (l loads) Trouble(node string, now time.Time) string {
 const troublesNamed = 2
 
 // history is the store as the controller's History.
-type history struct{ store *storage.Store }
+type history struct {
+	store  *storage.Store
+	filled *atomic.Uint64
+}
 
 func (h history) Demand(ctx context.Context, w controller.Workload, from, to time.Time, step time.Duration) ([]float64, error) {
 	return h.store.Demand(ctx, storage.Workload(w), from, to, step)
@@ -59,6 +63,8 @@ func (h history) Demand(ctx context.Context, w controller.Workload, from, to tim
 func (h history) Pods(ctx context.Context, w controller.Workload, from, to time.Time, step time.Duration) ([]float64, error) {
 	return h.store.Pods(ctx, storage.Workload(w), from, to, step)
 }
+
+func (h history) Filled() uint64 { return h.filled.Load() }
 
 // targets is the directory of workloads as the controller's Targets.
 type targets struct{ directory *workload.Directory }

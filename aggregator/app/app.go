@@ -50,6 +50,8 @@ type aggregator struct {
 	parts    []part
 	// listeners are open from the start; closing those that are served already does nothing.
 	listeners []net.Listener
+	// filled is how often another replica had what was missed here.
+	filled atomic.Uint64
 	// ready is set once agents are listened to.
 	ready atomic.Bool
 }

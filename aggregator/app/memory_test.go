@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"math"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,7 +42,7 @@ func TestForecastsFollowAHistoryOnDiskMinuteByMinute(t *testing.T) {
 	if n, err := b.store.AppendDemandHistory(t.Context(), storage.Workload(web), recorded); err != nil || n != len(recorded) {
 		t.Fatal(n, err)
 	}
-	read := &reads{history: history{b.store}}
+	read := &reads{history: history{b.store, new(atomic.Uint64)}}
 	evaluator := controller.NewEvaluator(unloaded{}, read, nil)
 	policy := &v1alpha1.AdvancedHorizontalPodAutoscaler{}
 	policy.Spec.ScaleTargetRef = v1alpha1.ScaleTargetRef{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}

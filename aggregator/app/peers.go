@@ -110,6 +110,7 @@ func (p *peers) catchUp(ctx context.Context, now time.Time) error {
 		}
 		written, err := p.fill(ctx, replica, from, to)
 		if written > 0 {
+			p.app.filled.Add(1)
 			p.app.log.Info("demand that was missed here is read from a replica", "replica", replica.url, "values", written)
 		}
 		if err != nil {

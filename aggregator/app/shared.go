@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/foretide/foretide/aggregator/controller"
@@ -72,7 +73,10 @@ func (l sharedLoads) Load(namespace, pod, node string, since, now time.Time) (co
 type sharedHistory struct {
 	store  *storage.Store
 	client *engine.Client
+	filled *atomic.Uint64
 }
+
+func (h sharedHistory) Filled() uint64 { return h.filled.Load() }
 
 func (h sharedHistory) Demand(ctx context.Context, w controller.Workload, from, to time.Time, step time.Duration) ([]float64, error) {
 	own, err := h.store.Demand(ctx, storage.Workload(w), from, to, step)

@@ -32,6 +32,7 @@ type world struct {
 	unread   error                      // the history cannot be read
 	pods     func(at time.Time) float64 // that shared the demand; NaN = unknown
 	noPods   error                      // their number cannot be read
+	filled   uint64                     // how often missing values were found
 	reads    []time.Duration            // of the history: how long each was
 	scaled   []string
 	shown    map[string]Evaluation
@@ -81,6 +82,8 @@ func (w *world) Load(namespace, pod, _ string, since, now time.Time) (Load, bool
 }
 
 func (w *world) Trouble(node string, _ time.Time) string { return w.troubles[node] }
+
+func (w *world) Filled() uint64 { return w.filled }
 
 func (w *world) Demand(_ context.Context, _ Workload, from, to time.Time, step time.Duration) ([]float64, error) {
 	w.reads = append(w.reads, to.Sub(from))

@@ -39,7 +39,7 @@ var errNoTurn = errors.New("the histories of other workloads are being read, thi
 //	each hour    four weeks of minutes ─► steps of 5 minutes ─► forecast.Track
 //	each minute  demand and pods since the last full step ─► full ones: Tracker.Add ─► the rest: Tracker.Forecast
 //
-// A minute that comes late counts when its step is not full yet, else at the next look.
+// A minute that comes late counts when its step is not full yet, else at the next look, which does not wait when another aggregator had it.
 type memory struct {
 	mu       sync.Mutex
 	end      time.Time // of the newest minute that forecast knows of
@@ -50,6 +50,7 @@ type memory struct {
 	step    time.Duration     // its
 	full    time.Time         // end of its newest step; of the history where a look found no use in it
 	again   time.Time         // when it is time for the next look
+	filled  uint64            // history.Filled at the last one
 	past    []float32         // [step] what the tracker knows; nil where no other forecaster is to be told
 	hidden  []bool            // [step] where demand may have been more than in past
 }
@@ -86,7 +87,7 @@ func (m *memory) follow(ctx context.Context, t task, end time.Time) (forecast.Fo
 		if full := m.tracker.Until().Add(m.step); full.Before(m.again) { // a step that it would not take: clocks changed, a holiday began or ended
 			m.again = full
 		}
-		if out.Method == forecast.MethodLevel || out.History < actsAfter { // the next step may show a day
+		if young(out) {
 			m.again = m.full.Add(m.step)
 		}
 	}
@@ -98,7 +99,7 @@ func (m *memory) follow(ctx context.Context, t task, end time.Time) (forecast.Fo
 func (m *memory) read(ctx context.Context, t task, end time.Time) (minutes []float64, saturated []bool, looked bool, err error) {
 	// An idle workload stays so until something more is known.
 	idle := m.tracker == nil && (errors.Is(m.err, forecast.ErrStaleHistory) || errors.Is(m.err, forecast.ErrShortHistory))
-	if (m.tracker != nil || idle) && !end.Before(m.full) && end.Before(m.again) {
+	if (m.tracker != nil || idle) && !end.Before(m.full) && end.Before(m.again) && m.filled == t.history.Filled() {
 		if end.After(m.full) {
 			if minutes, err = t.history.Demand(ctx, t.workload, m.full, end, step); err != nil {
 				return nil, nil, false, historyError{err}
@@ -117,6 +118,7 @@ func (m *memory) read(ctx context.Context, t task, end time.Time) (minutes []flo
 	select {
 	case t.turns <- struct{}{}:
 		defer func() { <-t.turns }()
+		m.filled = t.history.Filled()
 		minutes, saturated, err = m.look(ctx, t, end)
 		return minutes, saturated, true, err
 	default:
@@ -124,45 +126,67 @@ func (m *memory) read(ctx context.Context, t task, end time.Time) (minutes []flo
 	}
 }
 
-// look makes a new tracker of the whole history and returns the minutes after its last full step, and which of them were saturated.
-func (m *memory) look(ctx context.Context, t task, end time.Time) ([]float64, []bool, error) {
-	m.tracker, m.past, m.hidden, m.again = nil, nil, nil, nextLook(t.workload, end)
-	m.step, m.full = wideStep, end.Truncate(wideStep)
-	minutes, err := t.history.Demand(ctx, t.workload, m.full.Add(-historyLength), end, step)
-	if err != nil {
+// look makes a new tracker of the whole history and returns the minutes after it, and which of them were saturated.
+//
+// The tracker is that of the workload's last own minute, followed since, so that replicas of the aggregator that know the same forecast
+// the same, whenever they were started. Where so much is too little to act on, what came since counts as well.
+func (m *memory) look(ctx context.Context, t task, end time.Time) (minutes []float64, saturated []bool, err error) {
+	m.again = nextLook(t.workload, end)
+	full, at := end.Truncate(wideStep), m.again.Add(-lookEvery).Truncate(wideStep)
+	begin := at.Add(-historyLength)
+	if minutes, err = t.history.Demand(ctx, t.workload, begin, end, step); err != nil {
 		return nil, nil, historyError{err}
 	}
-	full, err := t.saturated(ctx, minutes, end)
-	if err != nil {
+	if saturated, err = t.saturated(ctx, minutes, end); err != nil {
 		return nil, nil, historyError{err}
 	}
-	wide := int(historyLength / step)
-	values := means(minutes[:wide], int(wideStep/step))
-	series := forecast.Series{End: m.full, Step: wideStep, Values: values, Saturated: anyOf(full, wide, int(wideStep/step)), Calendar: t.calendar}
-	tracker, err := forecast.Track(series, int(horizon/wideStep), t.levels)
+	past := span{begin, minutes, saturated}
+	for ; at.Before(full); at = later(m.tracker.Until(), at.Add(wideStep)) {
+		if err := m.track(t, past, at, wideStep); err != nil || young(m.tracker.Forecast(0, math.NaN())) {
+			break
+		}
+		if !m.tracker.Until().Before(full) {
+			rest := past.part(at, end)
+			return rest.demand, rest.saturated, nil
+		}
+	}
+	err = m.track(t, past, full, wideStep)
 	if errors.Is(err, forecast.ErrShortHistory) { // the first minutes are worth a forecast
-		m.step, m.full, values, wide = step, end, minutes, len(minutes)
-		series.End, series.Step, series.Values, series.Saturated = end, step, values, full
-		tracker, err = forecast.Track(series, int(horizon/step), t.levels)
+		err = m.track(t, past, end, step)
 	}
 	if errors.Is(err, forecast.ErrShortHistory) { // more of the past may be on its way, from another aggregator
 		m.again = end.Add(wideStep)
 	}
-	if err != nil {
-		return nil, nil, err
+	rest := past.part(m.full, end)
+	return rest.demand, rest.saturated, err
+}
+
+// track makes the tracker as it is at a moment, in steps of a length.
+func (m *memory) track(t task, all span, at time.Time, each time.Duration) (err error) {
+	past, minutes := all.part(at.Add(-historyLength), at), int(each/step)
+	s := forecast.Series{End: at, Step: each, Values: means(past.demand, minutes), Saturated: anyOf(past.saturated, len(past.demand), minutes), Calendar: t.calendar}
+	m.step, m.full, m.past, m.hidden = each, at, nil, nil
+	if m.tracker, err = forecast.Track(s, int(horizon/each), t.levels); err != nil || !t.tell {
+		return err
 	}
-	m.tracker = tracker
-	if t.tell {
-		for _, v := range values {
-			m.past = append(m.past, float32(v))
-		}
-		m.hidden = make([]bool, len(values))
-		copy(m.hidden, series.Saturated)
+	m.past, m.hidden = make([]float32, len(s.Values)), make([]bool, len(s.Values))
+	for i, v := range s.Values {
+		m.past[i] = float32(v)
 	}
-	if full != nil {
-		full = full[wide:]
+	copy(m.hidden, s.Saturated)
+	return nil
+}
+
+// young tells that the next step may show more than the tracker knows.
+func young(f forecast.Forecast) bool {
+	return f.Method == forecast.MethodLevel || f.History < actsAfter
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
 	}
-	return minutes[wide:], full, nil
+	return b
 }
 
 // add gives the tracker the steps that are full.

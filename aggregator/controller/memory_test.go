@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"testing"
 	"time"
 
@@ -156,7 +157,7 @@ func TestMinutesThatComeLateCountAtTheNextLook(t *testing.T) {
 	})
 	r.must(0)
 	before := r.must(30 * time.Minute)
-	if !before.LastKnown.Equal(noon) || before.History != historyLength {
+	if !before.LastKnown.Equal(noon) || before.History >= historyLength+wideStep*12 {
 		t.Errorf("while they are away: known until %v, %v of history", before.LastKnown, before.History)
 	}
 	arrived = true
@@ -169,6 +170,56 @@ func TestMinutesThatComeLateCountAtTheNextLook(t *testing.T) {
 		}
 	}
 	t.Error("there was no look within an hour")
+}
+
+func TestMinutesThatAnotherAggregatorHadCountAtOnce(t *testing.T) {
+	missed := func(at time.Time) bool { return !at.Before(noon.Add(-6*time.Hour)) && at.Before(noon) }
+	r := remember(t, func(at time.Time) float64 {
+		if missed(at) {
+			return math.NaN()
+		}
+		return 2
+	})
+	if f := r.must(time.Minute); f.History >= historyLength {
+		t.Errorf("without them: %v of history", f.History)
+	}
+	missed = func(time.Time) bool { return false }
+	r.world.filled++
+	if f := r.must(2 * time.Minute); f.History < historyLength {
+		t.Errorf("with them: %v of history", f.History)
+	}
+	r.must(3 * time.Minute)
+	if r.looks() != 2 {
+		t.Errorf("%d looks, want 2", r.looks())
+	}
+}
+
+func TestWhoStartsLaterForecastsTheSame(t *testing.T) {
+	noisy := func(at time.Time) float64 {
+		minute := float64(at.Unix() / 60)
+		return 5 + 4*math.Sin(2*math.Pi*minute/1440) + math.Sin(minute*minute)
+	}
+	clocks := forecast.Calendar{Location: time.FixedZone("", int((11*time.Hour+37*time.Minute)/time.Second))} // midnight is 23 minutes after noon
+	year, month, day := noon.In(clocks.Location).AddDate(0, 0, 1).Date()
+	clocks.Days = map[forecast.Date]time.Weekday{{Year: year, Month: month, Day: day}: time.Sunday}
+	for name, calendar := range map[string]forecast.Calendar{"ordinary days": {}, "a holiday begins": clocks} {
+		t.Run(name, func(t *testing.T) {
+			long := remember(t, noisy)
+			long.calendar = calendar
+			for minute := range 100 {
+				want := long.must(time.Duration(minute) * time.Minute)
+				if minute < 60 || minute%7 > 0 { // it has had an own minute by then
+					continue
+				}
+				fresh := remember(t, noisy)
+				fresh.calendar = calendar
+				if got := fresh.must(time.Duration(minute) * time.Minute); !reflect.DeepEqual(got, want) {
+					t.Fatalf("after %d minutes %.6g and %.6g of history %v are forecast; who was there before says %.6g and %.6g of %v", minute,
+						got.Mean[0], got.Quantiles[0][0], got.History, want.Mean[0], want.Quantiles[0][0], want.History)
+				}
+			}
+		})
+	}
 }
 
 func TestAMinuteThatComesLateCountsAtOnceWhileItsStepIsNotFull(t *testing.T) {

@@ -7,6 +7,23 @@ import (
 	"time"
 )
 
+// span is what is known of the minutes from a moment on.
+type span struct {
+	from      time.Time
+	demand    []float64 // [minute] in GPUs; NaN = unknown
+	saturated []bool    // [minute] nil = unknown
+}
+
+// part is what lies between two moments within it.
+func (s span) part(from, to time.Time) span {
+	i, j := int(from.Sub(s.from)/step), int(to.Sub(s.from)/step)
+	out := span{from: from, demand: s.demand[i:j]}
+	if s.saturated != nil {
+		out.saturated = s.saturated[i:j]
+	}
+	return out
+}
+
 // means are those of so many values each, as far as they are whole.
 func means(values []float64, each int) []float64 {
 	if each == 1 {

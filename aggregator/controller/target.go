@@ -69,6 +69,8 @@ type History interface {
 	Demand(ctx context.Context, workload Workload, from, to time.Time, step time.Duration) ([]float64, error)
 	// Pods is how many pods shared it.
 	Pods(ctx context.Context, workload Workload, from, to time.Time, step time.Duration) ([]float64, error)
+	// Filled is how often values that were missing in the past have been found, of any workload.
+	Filled() uint64
 }
 
 // Outside is a forecaster elsewhere, which is asked ahead of time: neither method waits.
