@@ -42,7 +42,7 @@ func running(ctx context.Context, cases []forecastbench.Case) (time.Duration, er
 	}
 	defer func() { _ = store.Close() }()
 
-	evaluator := controller.NewEvaluator(idle{}, history{store}, nil)
+	evaluator := controller.NewEvaluator(idle{}, nil, history{store}, nil)
 	minute := func(now time.Time) error {
 		for i := range recorded {
 			if e := evaluator.Evaluate(ctx, policy(i), target(i), now); e.Forecast.Forecast == nil {
@@ -85,9 +85,11 @@ func record(ctx context.Context, dir string, begin time.Time, demand [][]float64
 // history is the store as the controller's, as the aggregator has it.
 type history struct{ store *storage.Store }
 
-func (h history) Demand(ctx context.Context, w controller.Workload, from, to time.Time, step time.Duration) ([]float64, error) {
+func (h history) Demand(ctx context.Context, w controller.Workload, _ string, from, to time.Time, step time.Duration) ([]float64, error) {
 	return h.store.Demand(ctx, storage.Workload(w), from, to, step)
 }
+
+func (history) Filled() uint64 { return 0 }
 
 func (h history) Pods(ctx context.Context, w controller.Workload, from, to time.Time, step time.Duration) ([]float64, error) {
 	return h.store.Pods(ctx, storage.Workload(w), from, to, step)
