@@ -182,7 +182,7 @@ generate: deps-generate ## Write generated code, the CRD and the flag references
 	go build -o bin/ google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
 	PATH=$(CURDIR)/bin:$$PATH protoc -I pkg/telemetry/telemetrypb --go_out=pkg/telemetry/telemetrypb --go_opt=paths=source_relative \
 		--go-grpc_out=pkg/telemetry/telemetrypb --go-grpc_opt=paths=source_relative telemetry.proto
-	go tool controller-gen object crd paths=./pkg/apis/... output:crd:dir=deploy/base/crd
+	go tool controller-gen object crd:allowDangerousTypes=true paths=./pkg/apis/... output:crd:dir=deploy/base/crd
 	go test ./agent ./aggregator -update
 	go run ./hack/docgen > bin/METRICS.md
 	mv bin/METRICS.md METRICS.md

@@ -17,12 +17,12 @@ import (
 
 // The rooms do not know each other; these say what one room's words are in another's.
 
-// evaluator decides from the live view and the stored demand.
-func (a *aggregator) evaluator() *controller.Evaluator {
+// evaluator decides from the live view, the metrics and the stored demand.
+func (a *aggregator) evaluator(metrics controller.Metrics) *controller.Evaluator {
 	if a.shared != nil {
-		return controller.NewEvaluator(sharedLoads{a.shared.loads}, sharedHistory{a.store, a.shared.client, &a.filled}, a.outside)
+		return controller.NewEvaluator(sharedLoads{a.shared.loads}, metrics, sharedHistory{a.store, a.shared.client, &a.filled}, a.outside)
 	}
-	return controller.NewEvaluator(loads{a.view}, history{a.store, &a.filled}, a.outside)
+	return controller.NewEvaluator(loads{a.view}, metrics, history{a.store, &a.filled}, a.outside)
 }
 
 // loads is the live view as the controller's Loads.
@@ -56,7 +56,10 @@ type history struct {
 	filled *atomic.Uint64
 }
 
-func (h history) Demand(ctx context.Context, w controller.Workload, from, to time.Time, step time.Duration) ([]float64, error) {
+func (h history) Demand(ctx context.Context, w controller.Workload, metric string, from, to time.Time, step time.Duration) ([]float64, error) {
+	if metric != controller.GPU {
+		return h.store.MetricDemand(ctx, storage.MetricName{Workload: storage.Workload(w), Metric: metric}, from, to, step)
+	}
 	return h.store.Demand(ctx, storage.Workload(w), from, to, step)
 }
 
@@ -84,7 +87,7 @@ func (t targets) Scale(ctx context.Context, namespace string, ref v1alpha1.Scale
 func toTarget(t workload.Target) controller.Target {
 	out := controller.Target{Workload: controller.Workload(t.ID), Replicas: t.Replicas, Version: t.Version}
 	for _, p := range t.Pods {
-		out.Pods = append(out.Pods, controller.Pod{Name: p.Name, Node: p.Node, State: toState(p.State), GPUs: p.GPUs, Created: p.Created, ReadySince: p.ReadySince})
+		out.Pods = append(out.Pods, controller.Pod{Name: p.Name, Node: p.Node, State: toState(p.State), GPUs: p.GPUs, CPU: p.CPU, Memory: p.Memory, Created: p.Created, ReadySince: p.ReadySince})
 	}
 	return out
 }

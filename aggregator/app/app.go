@@ -95,6 +95,7 @@ func Run(ctx context.Context, options Options, log *slog.Logger) (err error) {
 	}
 	a.board = newBoard(a.store, log)
 	a.add("ledger", a.board.ledger.run)
+	a.add("metric minutes", a.board.minutes.run)
 
 	if options.Kubernetes {
 		err = a.withKubernetes(ctx)

@@ -90,11 +90,11 @@ func explain(out io.Writer, p *v1alpha1.AdvancedHorizontalPodAutoscaler) {
 		fmt.Fprintf(out, "%-10s %s\n", what, fmt.Sprintf(format, args...))
 	}
 	for i, m := range p.Spec.Metrics {
-		now := "not known"
-		if i < len(s.CurrentMetrics) && s.CurrentMetrics[i].Resource.Current.AverageUtilization != nil {
-			now = fmt.Sprintf("%d%% busy", *s.CurrentMetrics[i].Resource.Current.AverageUtilization)
+		var seen v1alpha1.MetricStatus
+		if i < len(s.CurrentMetrics) {
+			seen = s.CurrentMetrics[i]
 		}
-		line("Load", "%s is %s, the target is %d%%; that asks for %s", m.Resource.Name, now, m.Resource.Target.AverageUtilization, count(s.ReactiveReplicas))
+		line("Load", "%s is %s, the target is %s; that asks for %s", m.ID(), valueIn(seen.Current()), targetIn(m.Target()), count(seen.ReactiveReplicas))
 	}
 	line("Forecast", "%s", foretold(p))
 	if s.MinReplicas != nil && s.MaxReplicas != nil {
@@ -107,6 +107,32 @@ func explain(out io.Writer, p *v1alpha1.AdvancedHorizontalPodAutoscaler) {
 	for _, c := range s.Conditions {
 		line(c.Type, "%s, %s: %s", c.Status, c.Reason, c.Message)
 	}
+}
+
+// valueIn is a metric's value in words.
+func valueIn(v *v1alpha1.MetricValueStatus) string {
+	switch {
+	case v.AverageUtilization != nil:
+		return fmt.Sprintf("%d%%", *v.AverageUtilization)
+	case v.Value != nil:
+		return v.Value.String()
+	case v.AverageValue != nil:
+		return v.AverageValue.String() + " by pod"
+	}
+	return "not known"
+}
+
+// targetIn is the value aimed for in words.
+func targetIn(t *v1alpha1.MetricTarget) string {
+	switch {
+	case t.AverageUtilization != nil:
+		return fmt.Sprintf("%d%%", *t.AverageUtilization)
+	case t.AverageValue != nil:
+		return t.AverageValue.String() + " by pod"
+	case t.Value != nil:
+		return t.Value.String()
+	}
+	return "not known"
 }
 
 // standing says how many replicas there are, how many there should be, and what is done about it.
@@ -139,7 +165,7 @@ func foretold(p *v1alpha1.AdvancedHorizontalPodAutoscaler) string {
 	}
 	text := fmt.Sprintf("%s, from %v of history", s.Forecast.Method, time.Duration(s.Forecast.HistorySeconds)*time.Second)
 	if s.Forecast.PeakGPUs != "" && s.LeadTimeSeconds != nil {
-		text += fmt.Sprintf("; its p%d peaks at %s busy GPUs within %d s", *p.Spec.Prediction.Quantile, s.Forecast.PeakGPUs, *s.LeadTimeSeconds)
+		text += fmt.Sprintf("; its p%s peaks at %s busy GPUs within %d s", p.Spec.Prediction.Quantile.Percent(), s.Forecast.PeakGPUs, *s.LeadTimeSeconds)
 	}
 	if s.LeadTimePods > 0 {
 		text += fmt.Sprintf(" (what nine in ten of %d pods took to start)", s.LeadTimePods)

@@ -16,8 +16,8 @@ import (
 func explained() *v1alpha1.AdvancedHorizontalPodAutoscaler {
 	p := &v1alpha1.AdvancedHorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "fib-gpu"}}
 	p.Spec.ScaleTargetRef = v1alpha1.ScaleTargetRef{APIVersion: "apps/v1", Kind: "Deployment", Name: "bert"}
-	p.Spec.Metrics = []v1alpha1.MetricSpec{{Type: v1alpha1.MetricSourceResource, Resource: v1alpha1.ResourceMetric{
-		Name: v1alpha1.ResourceGPU, Target: v1alpha1.MetricTarget{Type: v1alpha1.UtilizationTarget, AverageUtilization: 60},
+	p.Spec.Metrics = []v1alpha1.MetricSpec{{Type: v1alpha1.MetricSourceResource, Resource: &v1alpha1.ResourceMetric{
+		Name: v1alpha1.ResourceGPU, Target: v1alpha1.MetricTarget{Type: v1alpha1.UtilizationTarget, AverageUtilization: new(int32(60))},
 	}}}
 	p.Spec.ScaleStrategy, p.Spec.MaxReplicas = v1alpha1.StrategyAuto, 8
 	p.Spec.Default()
@@ -29,7 +29,7 @@ func TestAPolicyIsExplained(t *testing.T) {
 	p.Status = v1alpha1.AdvancedHorizontalPodAutoscalerStatus{
 		CurrentReplicas: new(int32(1)), DesiredReplicas: new(int32(6)), ReactiveReplicas: new(int32(2)), ProactiveReplicas: new(int32(6)),
 		MinReplicas: new(int32(1)), MaxReplicas: new(int32(8)), LeadTimeSeconds: new(int32(240)), LeadTimePods: 12,
-		CurrentMetrics: []v1alpha1.MetricStatus{{Resource: v1alpha1.ResourceMetricStatus{Current: v1alpha1.MetricValueStatus{AverageUtilization: new(int32(90))}}}},
+		CurrentMetrics: []v1alpha1.MetricStatus{{ReactiveReplicas: new(int32(2)), Resource: &v1alpha1.ResourceMetricStatus{Current: v1alpha1.MetricValueStatus{AverageUtilization: new(int32(90))}}}},
 		Forecast:       &v1alpha1.ForecastStatus{Method: "seasonal", HistorySeconds: 12 * 86400, PeakGPUs: "3.1"},
 		Decision:       &v1alpha1.DecisionStatus{Reason: "ForecastDemand", Message: "utilization is 90%: 2; the forecast peaks at 3.10 GPUs: 6; 6 replicas"},
 		LastScaleTime:  &metav1.Time{Time: time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)},
@@ -44,7 +44,7 @@ Why: ForecastDemand
      the forecast peaks at 3.10 GPUs: 6;
      6 replicas.
 
-Load       gpu is 90% busy, the target is 60%; that asks for 2 replicas
+Load       gpu is 90%, the target is 60%; that asks for 2 replicas
 Forecast   seasonal, from 288h0m0s of history; its p95 peaks at 3.1 busy GPUs within 240 s (what nine in ten of 12 pods took to start); that asks for 6 replicas
 Bounds     1 to 8
 Scaled     last at 2026-03-02T12:00:00Z

@@ -54,7 +54,11 @@ func (a *aggregator) withFiles(ctx context.Context) error {
 	a.namespaces = func() []string {
 		return namespacesOf(policies, func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) string { return p.Namespace })
 	}
-	evaluator := a.evaluator()
+	metrics, err := a.otherMetrics(nil)
+	if err != nil {
+		return err
+	}
+	evaluator := a.evaluator(metrics)
 	a.add("recorder", recorder.Start)
 	a.add("observer", func(ctx context.Context) error {
 		ticker := time.NewTicker(a.options.SyncInterval)

@@ -110,8 +110,16 @@ func (a *aggregator) decide(ctx context.Context, config *rest.Config, directory 
 	if err != nil {
 		return err
 	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	metrics, err := a.otherMetrics(workload.NewUsages(client.RESTClient()))
+	if err != nil {
+		return err
+	}
 	reconciler, err := controller.New(controller.Options{
-		Client: mgr.GetClient(), Events: mgr.GetEventRecorder("foretide-aggregator"), Targets: targets{directory}, Evaluator: a.evaluator(),
+		Client: mgr.GetClient(), Events: mgr.GetEventRecorder("foretide-aggregator"), Targets: targets{directory}, Evaluator: a.evaluator(metrics),
 		Observer: a.board, Logger: a.log, SyncInterval: a.options.SyncInterval,
 	})
 	if err != nil {

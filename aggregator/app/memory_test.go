@@ -27,9 +27,9 @@ type reads struct {
 	spans []time.Duration
 }
 
-func (r *reads) Demand(ctx context.Context, w controller.Workload, from, to time.Time, step time.Duration) ([]float64, error) {
+func (r *reads) Demand(ctx context.Context, w controller.Workload, metric string, from, to time.Time, step time.Duration) ([]float64, error) {
 	r.spans = append(r.spans, to.Sub(from))
-	return r.history.Demand(ctx, w, from, to, step)
+	return r.history.Demand(ctx, w, metric, from, to, step)
 }
 
 func TestForecastsFollowAHistoryOnDiskMinuteByMinute(t *testing.T) {
@@ -43,7 +43,7 @@ func TestForecastsFollowAHistoryOnDiskMinuteByMinute(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	read := &reads{history: history{b.store, new(atomic.Uint64)}}
-	evaluator := controller.NewEvaluator(unloaded{}, read, nil)
+	evaluator := controller.NewEvaluator(unloaded{}, nil, read, nil)
 	policy := &v1alpha1.AdvancedHorizontalPodAutoscaler{}
 	policy.Spec.ScaleTargetRef = v1alpha1.ScaleTargetRef{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}
 	policy.Spec.MaxReplicas = 8

@@ -156,8 +156,11 @@ func (p *peers) fill(ctx context.Context, replica *peer, from, to time.Time) (wr
 	}
 	store := p.app.store
 	all := []kept{
-		{client.WorkloadPods, store.AppendPodsHistory, client.PodsTotals, store.PodsTotals},
-		{client.WorkloadHistory, store.AppendDemandHistory, client.WorkloadTotals, store.DemandTotals},
+		{client.WorkloadPods, ofWorkload(store.AppendPodsHistory), client.PodsTotals, store.PodsTotals},
+		{client.WorkloadHistory, ofWorkload(store.AppendDemandHistory), client.WorkloadTotals, store.DemandTotals},
+		{client.MetricHistory, func(ctx context.Context, n engine.Name, points []storage.Point) (int, error) {
+			return store.AppendMetricHistory(ctx, storage.MetricName{Workload: storage.Workload(n.Workload), Metric: n.Metric}, points)
+		}, client.MetricTotals, store.MetricTotals},
 	}
 	for from = from.Truncate(catchUpStep); from.Before(to); from = from.Add(catchUpPiece) {
 		end := earlier(from.Add(catchUpPiece), to)
@@ -173,8 +176,8 @@ func (p *peers) fill(ctx context.Context, replica *peer, from, to time.Time) (wr
 
 // kept is one of the things kept of every workload: at another replica and here, whole and in totals.
 type kept struct {
-	read   func(ctx context.Context, from, to time.Time) (map[engine.Workload][]engine.Point, error)
-	write  func(ctx context.Context, w storage.Workload, points []storage.Point) (int, error)
+	read   func(ctx context.Context, from, to time.Time) (map[engine.Name][]engine.Point, error)
+	write  func(ctx context.Context, name engine.Name, points []storage.Point) (int, error)
 	theirs func(ctx context.Context, from, to time.Time, step time.Duration) ([]engine.Total, error)
 	ours   func(ctx context.Context, from, to time.Time, step time.Duration) ([]storage.Total, error)
 }
@@ -198,14 +201,21 @@ func (k kept) fill(ctx context.Context, from, to time.Time) (written int, err er
 		if err != nil {
 			return written, err
 		}
-		for w, points := range history {
-			n, err := k.write(ctx, storage.Workload(w), toStored(points))
+		for name, points := range history {
+			n, err := k.write(ctx, name, toStored(points))
 			if written += n; err != nil {
 				return written, err
 			}
 		}
 	}
 	return written, nil
+}
+
+// ofWorkload writes what has no metric.
+func ofWorkload(write func(ctx context.Context, w storage.Workload, points []storage.Point) (int, error)) func(context.Context, engine.Name, []storage.Point) (int, error) {
+	return func(ctx context.Context, name engine.Name, points []storage.Point) (int, error) {
+		return write(ctx, storage.Workload(name.Workload), points)
+	}
 }
 
 // same allows for sums that were added up in another order.

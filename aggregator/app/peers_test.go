@@ -60,6 +60,10 @@ func TestDemandThatWasMissedIsReadFromEveryReplicaThatAnswers(t *testing.T) {
 	write(there, newer, 2.5)
 	write(here, newer, 4) // what was measured here stands
 	write(there, now, 3)  // may still be written here
+	queue := storage.MetricName{Workload: web, Metric: "queue"}
+	if _, err := there.AppendMetricHistory(t.Context(), queue, []storage.Point{{Time: old.Truncate(time.Minute), Value: 12}}); err != nil {
+		t.Fatal(err)
+	}
 	expect := func(at time.Time, want float64) {
 		t.Helper()
 		end := at.Truncate(time.Minute)
@@ -89,6 +93,13 @@ func TestDemandThatWasMissedIsReadFromEveryReplicaThatAnswers(t *testing.T) {
 	expect(old, 1.5)
 	expect(newer, 4)
 	expect(now, math.NaN())
+	end := old.Truncate(time.Minute)
+	if got, err := here.MetricDemand(t.Context(), queue, end.Add(-time.Minute), end, time.Minute); err != nil || got[0] != 12 {
+		t.Errorf("the demand by a metric is %v, %v; want what the replica has", got, err)
+	}
+	if filled := p.app.filled.Load(); filled != 1 {
+		t.Errorf("forecasts are told %d times that the past was filled, want once", filled)
+	}
 	if n := catchUp(now.Add(catchUpRetry)); n != 0 {
 		t.Errorf("a replica that was just read was asked %d times more", n)
 	}

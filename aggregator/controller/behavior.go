@@ -34,7 +34,7 @@ func (r *rules) of(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, current int
 
 // scalingPolicy is a policy as the decision knows it, but for its bounds.
 func scalingPolicy(spec v1alpha1.AdvancedHorizontalPodAutoscalerSpec) scaling.Policy {
-	p := scaling.Policy{TargetPercent: targetPercent(spec), Up: scaling.DefaultUp(), Down: scaling.DefaultDown()}
+	p := scaling.Policy{Up: scaling.DefaultUp(), Down: scaling.DefaultDown()}
 	p.Down.Stabilization = seconds(*spec.StabilizationWindowSeconds)
 	if b := spec.Behavior; b != nil {
 		p.Up, p.Down = changed(p.Up, b.ScaleUp), changed(p.Down, b.ScaleDown)

@@ -24,7 +24,7 @@ func TestWhatABehaviorLeavesOutHasItsDefault(t *testing.T) {
 			{Type: v1alpha1.PodsPolicy, Value: 2, PeriodSeconds: 60}, {Type: v1alpha1.PercentPolicy, Value: 10, PeriodSeconds: 120},
 		}},
 	}
-	want := scaling.Policy{TargetPercent: 20, Up: scaling.DefaultUp(), Down: scaling.DefaultDown()}
+	want := scaling.Policy{Up: scaling.DefaultUp(), Down: scaling.DefaultDown()}
 	want.Up.Tolerance, want.Up.Select, want.Up.Stabilization = 0.05, scaling.SelectMin, 30*time.Second
 	want.Down.Stabilization = time.Minute
 	want.Down.Limits = []scaling.Limit{{Value: 2, Period: time.Minute}, {Percent: true, Value: 10, Period: 2 * time.Minute}}

@@ -14,7 +14,7 @@ func BenchmarkEvaluate(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			w := newWorld(8, 0.20)
 			w.demand = workday(days(30))
-			e := NewEvaluator(w, w, nil)
+			e := NewEvaluator(w, nil, w, nil)
 			p := policy()
 			e.Evaluate(b.Context(), p, w.target, w.now)
 			for b.Loop() {
@@ -39,11 +39,11 @@ func BenchmarkMemory(b *testing.B) {
 	}
 	for b.Loop() {
 		f := newForecasts(w, nil)
-		f.predict(b.Context(), asked{workload: Workload{Name: "warm"}, percent: 95, days: &calendar{}}, 0, noon)
+		f.predict(b.Context(), asked{workload: Workload{Name: "warm"}, metric: GPU, level: 0.95, days: &calendar{}}, ahead{}, noon)
 		before := kept()
 		for i := range workloads {
 			w := Workload{"default", "Deployment", fmt.Sprint("web-", i)}
-			f.predict(b.Context(), asked{workload: w, percent: 95, days: &calendar{}}, 3*time.Minute, noon)
+			f.predict(b.Context(), asked{workload: w, metric: GPU, level: 0.95, days: &calendar{}}, ahead{lead: 3 * time.Minute}, noon)
 		}
 		b.ReportMetric(float64(kept()-before)/1024/workloads, "KiB/workload")
 		runtime.KeepAlive(f)

@@ -53,7 +53,7 @@ func TestReplicasOfAWindowAreThereWhenItBegins(t *testing.T) {
 	w := newWorld(2, 0.20)
 	p := bounded("", v1alpha1.InstanceBounds{Bounds: []v1alpha1.CronBounds{cronBounds("* 13 ? * *", 10, 12), cronBounds("* 14 ? * *", 1, 2)}})
 	p.Spec.Prediction.ScaleUpForward = ptr.To(intstr.FromInt32(180))
-	e := NewEvaluator(w, w, nil)
+	e := NewEvaluator(w, nil, w, nil)
 	for after, want := range map[time.Duration][2]int32{
 		57*time.Minute - time.Second: {1, 8},
 		57 * time.Minute:             {10, 10},

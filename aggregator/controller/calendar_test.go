@@ -60,7 +60,7 @@ func TestWhatIsWrongInACalendarIsToldAndTheRestHolds(t *testing.T) {
 func TestPoliciesWithDifferentCalendarsHaveForecastsOfTheirOwn(t *testing.T) {
 	w := newWorld(1, 0.20)
 	w.demand = workday(days(14))
-	e := NewEvaluator(w, w, nil)
+	e := NewEvaluator(w, nil, w, nil)
 	in := func(zone string, days ...v1alpha1.SpecialDay) {
 		p := policy(named("in-"+zone, 0), func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) {
 			p.Spec.TimeZone, p.Spec.Prediction.Days = zone, days

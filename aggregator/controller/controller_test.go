@@ -55,7 +55,7 @@ func newBench(t *testing.T, w *world, policies ...*v1alpha1.AdvancedHorizontalPo
 		builder = builder.WithObjects(p)
 	}
 	r, err := New(Options{
-		Client: builder.Build(), Events: w, Targets: w, Evaluator: NewEvaluator(w, w, nil), Observer: w,
+		Client: builder.Build(), Events: w, Targets: w, Evaluator: NewEvaluator(w, nil, w, nil), Observer: w,
 		Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { return w.now },
 	})
 	if err != nil {
@@ -278,7 +278,7 @@ func TestMissingTelemetryHoldsInAuto(t *testing.T) {
 	b.expectEvents("Warning MissingTelemetry: no fresh telemetry of 4 of 4 ready pods")
 	expectCondition(t, p, v1alpha1.ConditionDataFresh, "False MissingTelemetry")
 	expectCondition(t, p, v1alpha1.ConditionScalingActive, "False NoTelemetry")
-	if *p.Status.DesiredReplicas != 4 || p.Status.CurrentMetrics != nil {
+	if *p.Status.DesiredReplicas != 4 || p.Status.CurrentMetrics[0].Current().AverageUtilization != nil {
 		t.Errorf("status %+v", p.Status)
 	}
 }
@@ -418,7 +418,7 @@ func TestWrongOptionsAreNamed(t *testing.T) {
 		want string
 	}{
 		"nothing":  {Options{}, "Client, Events, Targets, Evaluator and Logger"},
-		"negative": {Options{Client: fake.NewFakeClient(), Events: w, Targets: w, Evaluator: NewEvaluator(w, w, nil), Logger: slog.Default(), SyncInterval: -1}, "SyncInterval is -1ns"},
+		"negative": {Options{Client: fake.NewFakeClient(), Events: w, Targets: w, Evaluator: NewEvaluator(w, nil, w, nil), Logger: slog.Default(), SyncInterval: -1}, "SyncInterval is -1ns"},
 	} {
 		if _, err := New(c.opts); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)

@@ -37,8 +37,25 @@ type Evaluation struct {
 	// Decision is absent when the target could not be read; Problem then says why.
 	Decision *scaling.Decision
 	Problem  Note
+	// Forecast is that of the demand for GPUs, whatever the policy's metrics are.
 	Forecast Prediction
-	Data     Freshness
+	// Metrics are the policy's, in its order.
+	Metrics []MetricEvaluation
+	Data    Freshness
+}
+
+// MetricEvaluation is one look at one of a policy's metrics.
+type MetricEvaluation struct {
+	// ID is what its demand is kept under.
+	ID   string
+	Spec v1alpha1.MetricSpec
+	// Demand is what all pods together use of it now, or its value of the whole; where the target is a Value, that times the ready pods.
+	// It is absent while it is not known of all of them, and for the metric GPU, whose demand is recorded whether there is a policy or not.
+	Demand *float64
+	// Problem says why nothing of it is known, "" when something is.
+	Problem string
+	// Forecast is that of its demand.
+	Forecast Prediction
 }
 
 // Note is a state in one word and in a sentence.
@@ -54,9 +71,12 @@ type Prediction struct {
 	Acts bool
 	// Lost is true when a forecast that should take part cannot be made now, other than for want of history.
 	Lost bool
-	// PeakGPUs is the largest demand within the lead time at the policy's quantile; only when HasPeak.
+	// PeakGPUs is the largest demand within the lead time at the policy's quantile; only when HasPeak. Of another metric than GPU it
+	// is in that one's unit.
 	PeakGPUs float64
 	HasPeak  bool
+	// LaterGPUs is the same until a replica that is removed now would not be missed.
+	LaterGPUs float64
 	// Peaks are the same at each level of the forecast.
 	Peaks []Peak
 	// Note says why the forecast acts or not.

@@ -16,6 +16,7 @@ import (
 // and changes nothing, so the same code runs without a cluster. It is safe for concurrent use, one call at a time for a policy.
 type Evaluator struct {
 	loads     Loads
+	metrics   Metrics
 	forecasts *forecasts
 
 	mu      sync.Mutex
@@ -88,10 +89,10 @@ func (w *window) since(pods []Pod, now time.Time) time.Time {
 	return w.shared.Add(settleLoad)
 }
 
-// NewEvaluator returns an Evaluator over the loads and the history given. A forecaster elsewhere is preferred to our own while it
-// answers; nil means there is none.
-func NewEvaluator(loads Loads, history History, outside Outside) *Evaluator {
-	return &Evaluator{loads: loads, forecasts: newForecasts(history, outside), windows: make(map[types.UID]*window)}
+// NewEvaluator returns an Evaluator over the loads, the other metrics and the history given. Without metrics those but the busy
+// GPUs are unknown. A forecaster elsewhere is preferred to our own while it answers; nil means there is none.
+func NewEvaluator(loads Loads, metrics Metrics, history History, outside Outside) *Evaluator {
+	return &Evaluator{loads: loads, metrics: metrics, forecasts: newForecasts(history, outside), windows: make(map[types.UID]*window)}
 }
 
 // Evaluate decides what a policy wants for its target as it was read. The policy's defaults must be filled in.
@@ -102,27 +103,32 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 	memory := e.window(policy)
 	memory.starts.watch(target.Pods)
 	out.Lead, out.LeadPods = memory.starts.lead(policy.Spec)
-	pods, settling, fresh := e.observe(target, memory.since(target.Pods, now), now)
-	out.Data = fresh
-	perPod := gpusPerPod(target.Pods)
-	out.Forecast = e.forecasts.predict(ctx, asked{target.Workload, *policy.Spec.Prediction.Quantile, memory.days(&policy.Spec), perPod}, out.Lead, now)
-
 	wanted := memory.rules.of(policy, target.Replicas, now, out.Lead)
 	out.Min, out.Max, out.WrongBounds = wanted.MinReplicas, wanted.MaxReplicas, memory.rules.wrong
-	decision := scaling.Decide(
-		wanted,
-		scaling.Inputs{
-			Current:    target.Replicas,
-			Pods:       pods,
-			Settling:   memory.bounded(settling, now),
-			GPUsPerPod: perPod,
-			Forecast: scaling.Demand{
-				PeakGPUs: out.Forecast.PeakGPUs, OK: out.Forecast.Acts, Why: out.Forecast.Note.Message, Lost: out.Forecast.Lost,
-			},
-		},
-		&memory.Window, now)
+
+	look := look{policy: policy, target: target, gpusPerPod: gpusPerPod(target.Pods), now: now, days: memory.days(&policy.Spec)}
+	look.ahead = ahead{out.Lead, later(policy.Spec, out.Lead, wanted.Down.Stabilization)}
+	settling := false
+	look.pods, settling, out.Data = e.observe(target, memory.since(target.Pods, now), now)
+	out.Forecast = e.forecasts.predict(ctx, look.asked(GPU), look.ahead, now)
+
+	in := scaling.Inputs{Current: target.Replicas, Settling: memory.bounded(settling, now)}
+	for _, spec := range policy.Spec.Metrics {
+		seen, metric := e.metric(ctx, spec, look, out.Forecast)
+		out.Metrics, in.Metrics = append(out.Metrics, seen), append(in.Metrics, metric)
+	}
+	out.Data = out.Data.and(out.Metrics)
+	decision := scaling.Decide(wanted, in, &memory.Window, now)
 	out.Decision = &decision
 	return out
+}
+
+// later is until when a replica that is removed now must not be missed.
+func later(spec v1alpha1.AdvancedHorizontalPodAutoscalerSpec, lead, stabilization time.Duration) time.Duration {
+	if s := spec.Prediction.ScaleDownForward; s != nil {
+		return max(lead, seconds(*s))
+	}
+	return lead + stabilization
 }
 
 // Forget drops what is remembered for a policy: the next evaluation starts from the replicas it finds.
@@ -157,17 +163,17 @@ func describe(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) E
 		Min:           *spec.MinReplicas,
 		Max:           spec.MaxReplicas,
 		Lead:          fixedLead(spec),
-		Quantile:      float64(*spec.Prediction.Quantile) / 100,
+		Quantile:      spec.Prediction.Quantile.Level(),
 		Workload:      Workload{policy.Namespace, spec.ScaleTargetRef.Kind, spec.ScaleTargetRef.Name},
 	}
 }
 
-// targetPercent is the target of the policy's one metric; 0, which no decision follows, when it has none.
+// targetPercent is the target of the policy's first metric; 0 when it is no utilization.
 func targetPercent(spec v1alpha1.AdvancedHorizontalPodAutoscalerSpec) int32 {
 	if len(spec.Metrics) == 0 {
 		return 0
 	}
-	return spec.Metrics[0].Resource.Target.AverageUtilization
+	return toTarget(spec.Metrics[0].Target()).Percent
 }
 
 // gpusPerPod is what a new replica will hold: what the ready pods ask for, mean over them, or the unready ones where none is

@@ -12,7 +12,7 @@ import (
 
 func TestLoadAloneDecidesWithoutHistory(t *testing.T) {
 	w := newWorld(2, 0.40)
-	e := NewEvaluator(w, w, nil)
+	e := NewEvaluator(w, nil, w, nil)
 	got := e.Evaluate(t.Context(), policy(), w.target, w.now)
 	if got.Decision.Replicas != 4 || *got.Decision.CurrentPercent != 40 || got.Decision.Proactive != nil {
 		t.Errorf("decision %+v, want 4 replicas at 40 %%, no proactive half", got.Decision)
@@ -28,7 +28,7 @@ func TestLoadAloneDecidesWithoutHistory(t *testing.T) {
 func TestTheForecastRaisesReplicasAheadOfTheLoad(t *testing.T) {
 	w := newWorld(1, 0.20)
 	w.demand = workday(days(14))
-	e := NewEvaluator(w, w, nil)
+	e := NewEvaluator(w, nil, w, nil)
 	w.now = noon.Add(-3*time.Hour - 10*time.Minute) // 08:50: the working day begins in ten minutes
 	early := e.Evaluate(t.Context(), policy(), w.target, w.now)
 	if !early.Forecast.Acts || early.Decision.Replicas != 1 && early.Decision.Replicas != 2 {
@@ -50,7 +50,7 @@ func TestTheForecastRaisesReplicasAheadOfTheLoad(t *testing.T) {
 func TestLessThanADayOfHistoryIsShownAndDoesNotAct(t *testing.T) {
 	w := newWorld(1, 0.20)
 	w.demand = workday(noon.Add(-5*time.Hour - 10*time.Minute))
-	e := NewEvaluator(w, w, nil)
+	e := NewEvaluator(w, nil, w, nil)
 	got := e.Evaluate(t.Context(), policy(), w.target, w.now)
 	if got.Forecast.Forecast == nil || got.Forecast.Acts || got.Forecast.Note.Reason != "LearningDailyPattern" {
 		t.Errorf("forecast %+v", got.Forecast.Note)
@@ -69,7 +69,7 @@ func TestLessThanADayOfHistoryIsShownAndDoesNotAct(t *testing.T) {
 func TestOneForecastAMinute(t *testing.T) {
 	w := newWorld(1, 0.20)
 	w.demand = workday(days(2))
-	e := NewEvaluator(w, w, nil)
+	e := NewEvaluator(w, nil, w, nil)
 	for second := range 120 {
 		e.Evaluate(t.Context(), policy(), w.target, noon.Add(time.Duration(second)*time.Second))
 	}
@@ -82,7 +82,7 @@ func TestOneForecastAMinute(t *testing.T) {
 	if len(w.reads) != 4 {
 		t.Errorf("another quantile took %d reads, want one more", len(w.reads)-3)
 	}
-	e.forecasts.predict(t.Context(), asked{workload: Workload{Name: "other"}, percent: 95, days: &calendar{}}, 0, noon.Add(time.Hour))
+	e.forecasts.predict(t.Context(), asked{workload: Workload{Name: "other"}, level: 0.95, days: &calendar{}}, ahead{}, noon.Add(time.Hour))
 	if n := len(e.forecasts.known); n != 1 {
 		t.Errorf("%d forecasts are kept an hour later, want the new one alone", n)
 	}
@@ -91,7 +91,7 @@ func TestOneForecastAMinute(t *testing.T) {
 func TestAnUnreadableHistoryLeavesTheLoadToDecide(t *testing.T) {
 	w := newWorld(2, 0.40)
 	w.unread = errors.New("disk gone")
-	got := NewEvaluator(w, w, nil).Evaluate(t.Context(), policy(), w.target, w.now)
+	got := NewEvaluator(w, nil, w, nil).Evaluate(t.Context(), policy(), w.target, w.now)
 	if got.Forecast.Note.Reason != "HistoryUnavailable" || !strings.Contains(got.Forecast.Note.Message, "disk gone") || got.Decision.Replicas != 4 {
 		t.Errorf("forecast %+v, decision %+v", got.Forecast.Note, got.Decision)
 	}
@@ -99,7 +99,7 @@ func TestAnUnreadableHistoryLeavesTheLoadToDecide(t *testing.T) {
 
 func TestScalingDownWaitsForTheWindow(t *testing.T) {
 	w := newWorld(4, 0.20)
-	e := NewEvaluator(w, w, nil)
+	e := NewEvaluator(w, nil, w, nil)
 	at := func(after time.Duration, busy float64, want int32, reason scaling.Reason) {
 		t.Helper()
 		w.run(4, busy)
@@ -118,7 +118,7 @@ func TestScalingDownWaitsForTheWindow(t *testing.T) {
 
 func TestAPolicyPointedAtAnotherTargetStartsAnew(t *testing.T) {
 	w := newWorld(4, 0.20)
-	e := NewEvaluator(w, w, nil)
+	e := NewEvaluator(w, nil, w, nil)
 	e.Evaluate(t.Context(), policy(), w.target, noon)
 	before := e.window(policy())
 	moved := policy(func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) { p.Spec.ScaleTargetRef.Name = "other" })
@@ -129,7 +129,7 @@ func TestAPolicyPointedAtAnotherTargetStartsAnew(t *testing.T) {
 
 func TestMissingTelemetryHoldsAndNamesThePods(t *testing.T) {
 	w := newWorld(5, 0.02)
-	e := NewEvaluator(w, w, nil)
+	e := NewEvaluator(w, nil, w, nil)
 	lowered := policy(func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) { *p.Spec.StabilizationWindowSeconds = 0 })
 	for _, pod := range []string{"bert-0", "bert-1", "bert-3", "bert-4"} {
 		delete(w.loads, "default/"+pod)
@@ -147,7 +147,7 @@ func TestMissingTelemetryHoldsAndNamesThePods(t *testing.T) {
 func TestALostDeviceIsMissingTelemetry(t *testing.T) {
 	w := newWorld(1, 0.02)
 	w.target.Pods[0].GPUs = 2
-	got := NewEvaluator(w, w, nil).Evaluate(t.Context(), policy(), w.target, w.now)
+	got := NewEvaluator(w, nil, w, nil).Evaluate(t.Context(), policy(), w.target, w.now)
 	want := "no fresh telemetry of 1 of 1 ready pods: bert-0 (node node-1, 1 of 2 GPUs read)"
 	if got.Data.State != False || got.Data.Note.Message != want || got.Decision.CurrentPercent != nil {
 		t.Errorf("data %+v, decision %+v", got.Data, got.Decision)
@@ -173,7 +173,7 @@ func TestFreshness(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(1, 0.2)
 			c.change(w)
-			_, _, got := NewEvaluator(w, w, nil).observe(w.target, noon, noon)
+			_, _, got := NewEvaluator(w, nil, w, nil).observe(w.target, noon, noon)
 			if got.State != c.state || got.Note.Reason != c.reason {
 				t.Errorf("got %+v, want %s %s", got, c.state, c.reason)
 			}
@@ -185,7 +185,7 @@ func TestMissingTelemetryNamesWhatIsWrongWithTheNode(t *testing.T) {
 	w := newWorld(2, 0.2)
 	clear(w.loads)
 	w.troubles = map[string]string{"node-1": "kubelet does not answer"}
-	got := NewEvaluator(w, w, nil).Evaluate(t.Context(), policy(), w.target, noon).Data.Note.Message
+	got := NewEvaluator(w, nil, w, nil).Evaluate(t.Context(), policy(), w.target, noon).Data.Note.Message
 	if want := "; node node-1: kubelet does not answer"; strings.Count(got, want) != 1 {
 		t.Errorf("message %q, want %q in it, once", got, want)
 	}
@@ -194,7 +194,7 @@ func TestMissingTelemetryNamesWhatIsWrongWithTheNode(t *testing.T) {
 // One pod bears all of a demand of 0.92 GPUs; when four more share it, its average still tells of before.
 func TestALoadOfBeforeTheReadyPodsChangedIsNotActedOn(t *testing.T) {
 	w := newWorld(1, 0.92)
-	e := NewEvaluator(w, w, nil)
+	e := NewEvaluator(w, nil, w, nil)
 	look := func(after time.Duration, want int32, reason scaling.Reason) {
 		t.Helper()
 		got := e.Evaluate(t.Context(), policy(), w.target, noon.Add(after)).Decision
@@ -218,7 +218,7 @@ func TestALoadOfBeforeTheReadyPodsChangedIsNotActedOn(t *testing.T) {
 
 func TestPodsThatComeAndGoWithoutEndDoNotKeepAWorkloadFromGrowing(t *testing.T) {
 	w := newWorld(3, 0.90)
-	e := NewEvaluator(w, w, nil)
+	e := NewEvaluator(w, nil, w, nil)
 	var got scaling.Decision
 	for second := range 20 {
 		w.target.Pods[2].State = []scaling.PodState{scaling.Ready, scaling.Unready}[second%2]
@@ -235,7 +235,7 @@ func TestPodsThatComeAndGoWithoutEndDoNotKeepAWorkloadFromGrowing(t *testing.T) 
 func TestAForecastThatIsLostLowersNothing(t *testing.T) {
 	w := newWorld(4, 0.01)
 	w.unread = errors.New("checksum mismatch")
-	e := NewEvaluator(w, w, nil)
+	e := NewEvaluator(w, nil, w, nil)
 	for _, after := range []time.Duration{0, 10 * time.Minute, 20 * time.Minute} {
 		if got := e.Evaluate(t.Context(), policy(), w.target, noon.Add(after)).Decision; got.Replicas != 4 {
 			t.Errorf("after %v: %d replicas (%s)", after, got.Replicas, got.Message)

@@ -29,6 +29,7 @@ type world struct {
 	loads    map[string]Load
 	troubles map[string]string          // by node
 	demand   func(at time.Time) float64 // NaN = unknown
+	metric   func(metric string, at time.Time) float64
 	unread   error                      // the history cannot be read
 	pods     func(at time.Time) float64 // that shared the demand; NaN = unknown
 	noPods   error                      // their number cannot be read
@@ -85,7 +86,7 @@ func (w *world) Trouble(node string, _ time.Time) string { return w.troubles[nod
 
 func (w *world) Filled() uint64 { return w.filled }
 
-func (w *world) Demand(_ context.Context, _ Workload, from, to time.Time, step time.Duration) ([]float64, error) {
+func (w *world) Demand(_ context.Context, _ Workload, metric string, from, to time.Time, step time.Duration) ([]float64, error) {
 	w.reads = append(w.reads, to.Sub(from))
 	if !from.Before(to) {
 		return nil, fmt.Errorf("there is nothing between %v and %v", from, to)
@@ -95,6 +96,10 @@ func (w *world) Demand(_ context.Context, _ Workload, from, to time.Time, step t
 	}
 	var values []float64
 	for at := from; at.Before(to); at = at.Add(step) {
+		if metric != GPU && w.metric != nil {
+			values = append(values, w.metric(metric, at))
+			continue
+		}
 		values = append(values, w.demand(at))
 	}
 	return values, nil
@@ -130,9 +135,9 @@ func policy(options ...func(*v1alpha1.AdvancedHorizontalPodAutoscaler)) *v1alpha
 			ScaleTargetRef: v1alpha1.ScaleTargetRef{APIVersion: "apps/v1", Kind: "Deployment", Name: "bert"},
 			Metrics: []v1alpha1.MetricSpec{{
 				Type: v1alpha1.MetricSourceResource,
-				Resource: v1alpha1.ResourceMetric{
+				Resource: &v1alpha1.ResourceMetric{
 					Name:   v1alpha1.ResourceGPU,
-					Target: v1alpha1.MetricTarget{Type: v1alpha1.UtilizationTarget, AverageUtilization: 20},
+					Target: v1alpha1.MetricTarget{Type: v1alpha1.UtilizationTarget, AverageUtilization: new(int32(20))},
 				},
 			}},
 			MaxReplicas: 8,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -33,7 +34,7 @@ func levels(own float64) []float64 {
 	return all
 }
 
-// forecasts makes one forecast a minute for each workload and quantile, however often it is asked.
+// forecasts makes one forecast a minute for each workload, metric and quantile, however often it is asked.
 type forecasts struct {
 	history History
 	outside Outside       // nil where there is none
@@ -47,22 +48,27 @@ type forecasts struct {
 // asked is what a policy wants forecast.
 type asked struct {
 	workload   Workload
-	percent    int32
+	metric     string  // its id
+	level      float64 // quantile
 	days       *calendar
-	gpusPerPod float64 // 0 = unknown
+	gpusPerPod float64 // 0 = unknown, or the metric is another
 }
 
-func (a asked) key() forecastKey { return forecastKey{a.workload, a.percent, a.days.id} }
+func (a asked) key() forecastKey { return forecastKey{a.workload, a.metric, a.level, a.days.id} }
 
 type forecastKey struct {
 	workload Workload
-	percent  int32
+	metric   string
+	level    float64
 	calendar string // its id
 }
 
 // id is the key as another forecaster is told it; a calendar that says nothing is not in it.
 func (k forecastKey) id() string {
-	id := fmt.Sprintf("%s/%s/%s p%d", k.workload.Namespace, k.workload.Kind, k.workload.Name, k.percent)
+	id := fmt.Sprintf("%s/%s/%s p%g", k.workload.Namespace, k.workload.Kind, k.workload.Name, math.Round(1e4*k.level)/100)
+	if k.metric != GPU {
+		id += " " + k.metric
+	}
 	if k.calendar != time.UTC.String() {
 		id += " " + k.calendar
 	}
@@ -73,17 +79,20 @@ func newForecasts(history History, outside Outside) *forecasts {
 	return &forecasts{history: history, outside: outside, turns: make(chan struct{}, looksAtOnce), known: make(map[forecastKey]*memory)}
 }
 
-// predict returns the forecast of a workload and its peak from now until lead and one step ahead.
-func (f *forecasts) predict(ctx context.Context, w asked, lead time.Duration, now time.Time) Prediction {
-	out := f.foretell(ctx, w, lead, now)
+// ahead is how far the forecast is looked at: until a new replica could serve, and until a removed one would not be missed.
+type ahead struct{ lead, later time.Duration }
+
+// predict returns the forecast of a workload and its peaks from now on so far ahead, and one step more.
+func (f *forecasts) predict(ctx context.Context, w asked, far ahead, now time.Time) Prediction {
+	out := f.foretell(ctx, w, far, now)
 	if w.days.wrong != "" {
 		out.Note.Message += "; " + w.days.wrong
 	}
 	return out
 }
 
-func (f *forecasts) foretell(ctx context.Context, w asked, lead time.Duration, now time.Time) Prediction {
-	level, key := float64(w.percent)/100, w.key()
+func (f *forecasts) foretell(ctx context.Context, w asked, far ahead, now time.Time) Prediction {
+	level, key := w.level, w.key()
 	made, err := f.get(ctx, w, now.Add(-settle).Truncate(step))
 	if err != nil {
 		return Prediction{Note: explain(err), Lost: !errors.Is(err, forecast.ErrShortHistory)}
@@ -91,8 +100,9 @@ func (f *forecasts) foretell(ctx context.Context, w asked, lead time.Duration, n
 	made = f.preferred(key, made)
 	out := Prediction{Forecast: &made}
 	// A step's value is its mean: what demand rises to at the end of one shows in the next.
-	until := now.Add(lead + made.Step)
+	until := now.Add(far.lead + made.Step)
 	out.PeakGPUs, out.HasPeak = made.Peak(level, now, until)
+	out.LaterGPUs, _ = made.Peak(level, now, now.Add(far.later+made.Step))
 	for _, l := range made.Levels {
 		if peak, ok := made.Peak(l, now, until); ok {
 			out.Peaks = append(out.Peaks, Peak{Quantile: l, GPUs: peak})
@@ -104,7 +114,7 @@ func (f *forecasts) foretell(ctx context.Context, w asked, lead time.Duration, n
 			known(made.History), known(actsAfter), made.Method)}
 	case !out.HasPeak:
 		out.Lost = true
-		out.Note = Note{"OutsideHorizon", fmt.Sprintf("the forecast does not reach %v ahead", lead)}
+		out.Note = Note{"OutsideHorizon", fmt.Sprintf("the forecast does not reach %v ahead", far.lead)}
 	default:
 		out.Acts = true
 		out.Note = Note{"ForecastReady", fmt.Sprintf("%s from %s of history, period %s", made.Method, known(made.History), period(made.Period))}
@@ -127,7 +137,7 @@ func (f *forecasts) get(ctx context.Context, a asked, end time.Time) (forecast.F
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.end.Equal(end) {
-		t := task{f.history, a.workload, levels(float64(a.percent) / 100), a.days.Calendar, a.gpusPerPod, f.turns, f.outside != nil}
+		t := task{f.history, a.workload, a.metric, levels(a.level), a.days.Calendar, a.gpusPerPod, f.turns, f.outside != nil}
 		made, err := m.follow(ctx, t, end)
 		if errors.Is(err, errNoTurn) && (m.forecast.Mean != nil || m.err != nil) {
 			return m.forecast, m.err // what was known the minute before has to do

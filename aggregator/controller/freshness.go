@@ -25,18 +25,18 @@ func (e *Evaluator) observe(target Target, since, now time.Time) (pods []scaling
 	var nodes []string // of those
 	ready, devices := 0, false
 	for _, pod := range target.Pods {
-		seen := scaling.Pod{Name: pod.Name, State: pod.State, GPUs: pod.GPUs}
+		seen := scaling.Pod{Name: pod.Name, State: pod.State, Holds: pod.GPUs}
 		devices = devices || pod.GPUs > 0
 		load, ok := e.loads.Load(target.Workload.Namespace, pod.Name, pod.Node, since, now)
 		// A pod of whose devices only some were read is not known: the lost one may be the busy one.
 		if ok && float64(load.GPUs) >= pod.GPUs && load.GPUs > 0 && load.BusyGPUs >= 0 && !math.IsInf(load.BusyGPUs, 1) {
-			seen.GPUs, seen.BusyGPUs, seen.HasLoad = float64(load.GPUs), load.BusyGPUs, true
+			seen.Holds, seen.Uses, seen.Known = float64(load.GPUs), load.BusyGPUs, true
 			devices = true
 			settling = settling || pod.State == scaling.Ready && !load.Settled
 		}
 		if pod.State == scaling.Ready {
 			ready++
-			if !seen.HasLoad && now.Sub(pod.ReadySince) >= telemetryGrace {
+			if !seen.Known && now.Sub(pod.ReadySince) >= telemetryGrace {
 				missing = append(missing, describePod(pod, load, ok))
 				nodes = append(nodes, pod.Node)
 			}

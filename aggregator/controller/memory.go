@@ -59,6 +59,7 @@ type memory struct {
 type task struct {
 	history    History
 	workload   Workload
+	metric     string // its id
 	levels     []float64
 	calendar   forecast.Calendar
 	gpusPerPod float64 // as pods are now; 0 = unknown
@@ -101,7 +102,7 @@ func (m *memory) read(ctx context.Context, t task, end time.Time) (minutes []flo
 	idle := m.tracker == nil && (errors.Is(m.err, forecast.ErrStaleHistory) || errors.Is(m.err, forecast.ErrShortHistory))
 	if (m.tracker != nil || idle) && !end.Before(m.full) && end.Before(m.again) && m.filled == t.history.Filled() {
 		if end.After(m.full) {
-			if minutes, err = t.history.Demand(ctx, t.workload, m.full, end, step); err != nil {
+			if minutes, err = t.history.Demand(ctx, t.workload, t.metric, m.full, end, step); err != nil {
 				return nil, nil, false, historyError{err}
 			}
 		}
@@ -134,14 +135,14 @@ func (m *memory) look(ctx context.Context, t task, end time.Time) (minutes []flo
 	m.again = nextLook(t.workload, end)
 	full, at := end.Truncate(wideStep), m.again.Add(-lookEvery).Truncate(wideStep)
 	begin := at.Add(-historyLength)
-	if minutes, err = t.history.Demand(ctx, t.workload, begin, end, step); err != nil {
+	if minutes, err = t.history.Demand(ctx, t.workload, t.metric, begin, end, step); err != nil {
 		return nil, nil, historyError{err}
 	}
 	if saturated, err = t.saturated(ctx, minutes, end); err != nil {
 		return nil, nil, historyError{err}
 	}
 	past := span{begin, minutes, saturated}
-	for ; at.Before(full); at = later(m.tracker.Until(), at.Add(wideStep)) {
+	for ; at.Before(full); at = latest(m.tracker.Until(), at.Add(wideStep)) {
 		if err := m.track(t, past, at, wideStep); err != nil || young(m.tracker.Forecast(0, math.NaN())) {
 			break
 		}
@@ -182,7 +183,7 @@ func young(f forecast.Forecast) bool {
 	return f.Method == forecast.MethodLevel || f.History < actsAfter
 }
 
-func later(a, b time.Time) time.Time {
+func latest(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
 	}

@@ -340,7 +340,7 @@ func TestAWorkloadOfWhichNothingIsKnownIsLookedAtOnceInFiveMinutes(t *testing.T)
 func TestAWorkloadWaitsForItsTurnWithoutAForecastOrWithTheLastOne(t *testing.T) {
 	w := newWorld(4, 0.40)
 	w.demand = workday(days(14))
-	e := NewEvaluator(w, w, nil)
+	e := NewEvaluator(w, nil, w, nil)
 	others := func(begin bool) {
 		for range looksAtOnce {
 			if begin {
@@ -381,7 +381,7 @@ func TestNoForecastIsLostWhenClocksChange(t *testing.T) {
 	w := newWorld(1, 0.20)
 	change := time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC) // in Berlin
 	w.demand = workday(change.Add(-14 * 24 * time.Hour))
-	e := NewEvaluator(w, w, nil)
+	e := NewEvaluator(w, nil, w, nil)
 	there := policy(func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) { p.Spec.TimeZone = "Europe/Berlin" })
 	for minute := -90; minute < 90; minute++ {
 		if got := e.Evaluate(t.Context(), there, w.target, change.Add(time.Duration(minute)*time.Minute)).Forecast; !got.Acts {

@@ -47,7 +47,7 @@ func TestAnotherForecasterIsAskedAheadAndPreferredWhileItAnswers(t *testing.T) {
 	w := newWorld(1, 0.20)
 	w.demand = workday(days(14))
 	o := &oracle{answers: map[string]forecast.Forecast{}}
-	e := NewEvaluator(w, w, o)
+	e := NewEvaluator(w, nil, w, o)
 	look := func(after time.Duration) Evaluation {
 		return e.Evaluate(t.Context(), policy(), w.target, noon.Add(after))
 	}
@@ -102,7 +102,7 @@ func TestAnotherForecasterIsAskedAheadAndPreferredWhileItAnswers(t *testing.T) {
 func TestAnotherForecasterActsNoSoonerThanOurOwn(t *testing.T) {
 	w := newWorld(1, 0.20)
 	o := &oracle{answers: map[string]forecast.Forecast{bertP95: nine(noon, 288, levels(0.95))}}
-	e := NewEvaluator(w, w, o)
+	e := NewEvaluator(w, nil, w, o)
 	if got := e.Evaluate(t.Context(), policy(), w.target, noon).Forecast; got.Forecast != nil || got.Note.Reason != "InsufficientHistory" {
 		t.Errorf("without history: %+v", got)
 	}
@@ -120,7 +120,7 @@ func TestAnotherForecastThatDoesNotReachFarEnoughLowersNothing(t *testing.T) {
 	w := newWorld(4, 0.01)
 	w.demand = workday(days(2))
 	o := &oracle{answers: map[string]forecast.Forecast{bertP95: nine(noon.Add(-5*time.Minute), 2, levels(0.95))}}
-	got := NewEvaluator(w, w, o).Evaluate(t.Context(), policy(), w.target, noon)
+	got := NewEvaluator(w, nil, w, o).Evaluate(t.Context(), policy(), w.target, noon)
 	if got.Forecast.Acts || !got.Forecast.Lost || got.Forecast.Note.Reason != "OutsideHorizon" || math.IsNaN(got.Forecast.PeakGPUs) || got.Decision.Replicas != 4 {
 		t.Errorf("%+v, %+v", got.Forecast, got.Decision)
 	}
@@ -130,7 +130,7 @@ func TestAnotherForecasterIsToldOfEachCalendar(t *testing.T) {
 	w := newWorld(1, 0.20)
 	w.demand = workday(days(14))
 	o := &oracle{answers: map[string]forecast.Forecast{}}
-	e := NewEvaluator(w, w, o)
+	e := NewEvaluator(w, nil, w, o)
 	e.Evaluate(t.Context(), policy(), w.target, noon)
 	there := policy(named("there", 0), func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) {
 		p.Spec.TimeZone = "Europe/Berlin"

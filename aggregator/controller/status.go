@@ -24,7 +24,7 @@ func report(status *v1alpha1.AdvancedHorizontalPodAutoscalerStatus, generation i
 	status.Decision = &v1alpha1.DecisionStatus{Reason: e.Problem.Reason, Message: e.Problem.Message}
 	if d := e.Decision; d != nil {
 		status.DesiredReplicas, status.ProactiveReplicas, status.ReactiveReplicas = &d.Replicas, d.Proactive, d.Reactive
-		status.CurrentMetrics = metrics(d.CurrentPercent)
+		status.CurrentMetrics = metrics(e)
 		status.MinReplicas, status.MaxReplicas = &e.Min, &e.Max
 		status.LeadTimeSeconds, status.LeadTimePods = new(int32(e.Lead/time.Second)), int32(e.LeadPods)
 		status.Forecast = forecastStatus(e.Forecast)
@@ -41,19 +41,6 @@ func report(status *v1alpha1.AdvancedHorizontalPodAutoscalerStatus, generation i
 		})
 	}
 	sortConditions(status.Conditions)
-}
-
-func metrics(percent *int32) []v1alpha1.MetricStatus {
-	if percent == nil {
-		return nil
-	}
-	return []v1alpha1.MetricStatus{{
-		Type: v1alpha1.MetricSourceResource,
-		Resource: v1alpha1.ResourceMetricStatus{
-			Name:    v1alpha1.ResourceGPU,
-			Current: v1alpha1.MetricValueStatus{AverageUtilization: percent},
-		},
-	}}
 }
 
 func forecastStatus(p Prediction) *v1alpha1.ForecastStatus {
@@ -188,7 +175,7 @@ func onlyNumbersMoved(a, b v1alpha1.AdvancedHorizontalPodAutoscalerStatus) bool 
 func withoutNumbers(s v1alpha1.AdvancedHorizontalPodAutoscalerStatus) *v1alpha1.AdvancedHorizontalPodAutoscalerStatus {
 	v := visible(s)
 	for i := range v.CurrentMetrics {
-		v.CurrentMetrics[i].Resource.Current.AverageUtilization = nil
+		*v.CurrentMetrics[i].Current() = v1alpha1.MetricValueStatus{}
 	}
 	if v.Forecast != nil {
 		v.Forecast.PeakGPUs = ""

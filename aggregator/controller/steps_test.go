@@ -90,7 +90,7 @@ func TestAStepThatIsSaturatedBetweenTwoLooksLowersTheForecastLess(t *testing.T) 
 func TestPodsThatCannotBeReadBetweenTwoLooksAreReadTheNextMinute(t *testing.T) {
 	w := newWorld(2, 0.20)
 	w.demand = workday(days(14))
-	e := NewEvaluator(w, w, nil)
+	e := NewEvaluator(w, nil, w, nil)
 	at := func(after time.Duration) Prediction {
 		return e.Evaluate(t.Context(), policy(), w.target, noon.Add(after)).Forecast
 	}
@@ -114,7 +114,7 @@ func TestPodsThatCannotBeReadBetweenTwoLooksAreReadTheNextMinute(t *testing.T) {
 func TestPodsThatCannotBeReadAreAHistoryThatCannot(t *testing.T) {
 	w := newWorld(2, 0.20)
 	w.demand, w.noPods = workday(days(14)), errors.New("disk gone")
-	e := NewEvaluator(w, w, nil)
+	e := NewEvaluator(w, nil, w, nil)
 	if got := e.Evaluate(t.Context(), policy(), w.target, noon).Forecast; got.Note.Reason != "HistoryUnavailable" || !got.Lost {
 		t.Errorf("forecast %+v", got.Note)
 	}

@@ -20,8 +20,8 @@ type Pod struct {
 	// Node is where it is scheduled, empty before.
 	Node  string
 	State scaling.PodState
-	// GPUs is how many devices it asks for.
-	GPUs float64
+	// GPUs is how many devices it asks for; CPU and Memory are the cores and bytes that it requests.
+	GPUs, CPU, Memory float64
 	// Created is when the pod was made; zero when that is not known.
 	Created time.Time
 	// ReadySince is when it last became ready; zero when it is not, or when that is not known.
@@ -65,12 +65,35 @@ type Loads interface {
 
 // History knows what workloads did on a grid from, from+step, …, to; NaN where it is unknown.
 type History interface {
-	// Demand is in busy GPUs.
-	Demand(ctx context.Context, workload Workload, from, to time.Time, step time.Duration) ([]float64, error)
+	// Demand is in busy GPUs for the metric GPU; that of another metric is in its own unit, as the Evaluation had it.
+	Demand(ctx context.Context, workload Workload, metric string, from, to time.Time, step time.Duration) ([]float64, error)
 	// Pods is how many pods shared it.
 	Pods(ctx context.Context, workload Workload, from, to time.Time, step time.Duration) ([]float64, error)
 	// Filled is how often values that were missing in the past have been found, of any workload.
 	Filled() uint64
+}
+
+// GPU is the id of the metric whose demand is in busy GPUs.
+const GPU = string(v1alpha1.ResourceGPU)
+
+// Metrics reads what policies name besides how busy GPUs are.
+type Metrics interface {
+	// Metric is what the target's pods have of a metric now, or what it is of the whole. An error says why nothing of it is known.
+	Metric(ctx context.Context, target Target, metric v1alpha1.MetricSpec, now time.Time) (Amounts, error)
+}
+
+// Amounts is a metric as it was read.
+type Amounts struct {
+	// Pods has it by the name of the pod; one that is not in it is unknown.
+	Pods map[string]Amount
+	// Whole is its value where it is not a pod's.
+	Whole *float64
+}
+
+// Amount is what one pod has of a metric.
+type Amount struct {
+	// Uses is how much it uses, and Holds of how much at most; 0 where there is no such, or that is not known.
+	Uses, Holds float64
 }
 
 // Outside is a forecaster elsewhere, which is asked ahead of time: neither method waits.

@@ -14,6 +14,8 @@ import (
 const (
 	demandSeries = "foretide_workload_demand_gpus"
 	podsSeries   = "foretide_workload_pods"
+	// metricSeries has a label more, metric: the demand by a metric that a policy names, in that one's unit.
+	metricSeries = "foretide_workload_metric_demand"
 )
 
 const (
@@ -27,6 +29,12 @@ const (
 // Workload names what a scale target's pods are, such as {default, Deployment, bert-intent-detection}.
 type Workload struct {
 	Namespace, Kind, Name string
+}
+
+// Name names what is recorded of a workload; Metric is empty but for its demand by a metric that a policy names.
+type Name struct {
+	Workload
+	Metric string
 }
 
 // Demand returns the demand history of a workload in GPU units on a regular grid: from and to are rounded down to whole steps
@@ -67,13 +75,18 @@ func (c *Client) grid(ctx context.Context, series string, workload Workload, fro
 
 // WorkloadHistory returns the recorded demand of every workload within (from, to], in the order of time. All of it is held in
 // memory: of thousands of workloads ask for a day at a time.
-func (c *Client) WorkloadHistory(ctx context.Context, from, to time.Time) (map[Workload][]Point, error) {
+func (c *Client) WorkloadHistory(ctx context.Context, from, to time.Time) (map[Name][]Point, error) {
 	return c.history(ctx, demandSeries, from, to)
 }
 
 // WorkloadPods returns in the same way how many pods shared the demand.
-func (c *Client) WorkloadPods(ctx context.Context, from, to time.Time) (map[Workload][]Point, error) {
+func (c *Client) WorkloadPods(ctx context.Context, from, to time.Time) (map[Name][]Point, error) {
 	return c.history(ctx, podsSeries, from, to)
+}
+
+// MetricHistory returns in the same way the demand by metrics that policies name.
+func (c *Client) MetricHistory(ctx context.Context, from, to time.Time) (map[Name][]Point, error) {
+	return c.history(ctx, metricSeries, from, to)
 }
 
 // Total tells of many values whether they are the same as others, without them.
@@ -91,6 +104,11 @@ func (c *Client) WorkloadTotals(ctx context.Context, from, to time.Time, step ti
 // PodsTotals returns the same of how many pods shared the demand.
 func (c *Client) PodsTotals(ctx context.Context, from, to time.Time, step time.Duration) ([]Total, error) {
 	return c.totals(ctx, podsSeries, from, to, step)
+}
+
+// MetricTotals returns the same of the demand by metrics that policies name.
+func (c *Client) MetricTotals(ctx context.Context, from, to time.Time, step time.Duration) ([]Total, error) {
+	return c.totals(ctx, metricSeries, from, to, step)
 }
 
 func (c *Client) totals(ctx context.Context, series string, from, to time.Time, step time.Duration) ([]Total, error) {
@@ -117,22 +135,23 @@ func (c *Client) totals(ctx context.Context, series string, from, to time.Time, 
 	return out, nil
 }
 
-func (c *Client) history(ctx context.Context, series string, from, to time.Time) (map[Workload][]Point, error) {
-	recorded := map[Workload]moments{}
+func (c *Client) history(ctx context.Context, series string, from, to time.Time) (map[Name][]Point, error) {
+	recorded := map[Name]moments{}
 	err := c.chunks(ctx, series, from, to, historyChunk, func(s *model.SampleStream, after, last int64) {
 		w := Workload{Namespace: string(s.Metric["namespace"]), Kind: string(s.Metric["kind"]), Name: string(s.Metric["name"])}
-		if w.Namespace == "" || w.Kind == "" || w.Name == "" {
+		name := Name{w, string(s.Metric["metric"])}
+		if w.Namespace == "" || w.Kind == "" || w.Name == "" || (name.Metric == "") == (series == metricSeries) {
 			return // not one of ours: it could be nobody's history
 		}
-		if recorded[w] == nil {
-			recorded[w] = moments{}
+		if recorded[name] == nil {
+			recorded[name] = moments{}
 		}
-		recorded[w].take(s.Values, after, last)
+		recorded[name].take(s.Values, after, last)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s of all workloads: %w", series, err)
 	}
-	out := make(map[Workload][]Point, len(recorded))
+	out := make(map[Name][]Point, len(recorded))
 	for w, m := range recorded {
 		for _, t := range m.times() {
 			out[w] = append(out[w], Point{time.UnixMilli(t), m[t]})

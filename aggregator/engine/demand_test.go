@@ -58,9 +58,21 @@ func TestReplicasAreOneHistory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[Workload][]Point{bert: {{at(120), 2.5}, {at(180), 3}}}
+	want := map[Name][]Point{{Workload: bert}: {{at(120), 2.5}, {at(180), 3}}}
 	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) })); d != "" {
 		t.Errorf("history (-want +got):\n%s", d)
+	}
+}
+
+func TestTheDemandByMetricsIsReadByItsName(t *testing.T) {
+	w := newWorld(t)
+	w.add(t, `foretide_workload_metric_demand{namespace="default",kind="Deployment",name="bert",metric="queue"}`, 60, 7)
+	w.add(t, `foretide_workload_metric_demand{namespace="default",kind="Deployment",name="bert",metric="gpu-memory"}`, 60, 3e9)
+	w.add(t, `foretide_workload_metric_demand{namespace="default",kind="Deployment",name="bert"}`, 60, 1)
+	got, err := w.client(t).MetricHistory(t.Context(), at(0), at(60))
+	want := map[Name][]Point{{bert, "queue"}: {{at(60), 7}}, {bert, "gpu-memory"}: {{at(60), 3e9}}}
+	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) })); err != nil || d != "" {
+		t.Errorf("%v, history (-want +got):\n%s", err, d)
 	}
 }
 
@@ -92,7 +104,7 @@ func TestWhatNeedsSeveralRequestsIsReadWithoutSeams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(history[bert]); n != 180 {
+	if n := len(history[Name{Workload: bert}]); n != 180 {
 		t.Errorf("three hours of history have %d points, want 180", n)
 	}
 }

@@ -30,6 +30,8 @@ func newCatalogue() catalogue {
 			Help: "Demand forecast at a quantile, a sample a minute, stamped with when it was made: of the five minutes that end the lead after it (1m: of the first five)."},
 		{MetricFamily: "foretide_workload_pods", Type: model.MetricTypeGauge, Unit: "pods",
 			Help: "Ready pods that shared the workload's demand."},
+		{MetricFamily: "foretide_workload_metric_demand", Type: model.MetricTypeGauge,
+			Help: "Demand of a workload by a metric that a policy names, in that metric's unit: what all pods use of it, or its value of the whole (times the ready pods where the target is a Value). A sample a minute."},
 	}
 	for _, d := range telemetry.Catalogue() {
 		c = c.with(d.Name, d, d.Help)

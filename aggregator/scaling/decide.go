@@ -2,6 +2,7 @@ package scaling
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -9,15 +10,11 @@ import (
 // workload alone and must not be nil; the first call seeds w with the current replicas, so that a restart never scales down
 // before a whole window has been seen. Decide never fails: what it cannot judge, it holds and says so.
 func Decide(p Policy, in Inputs, w *Window, now time.Time) Decision {
-	if why := p.invalid(); why != "" {
+	if why := p.invalid(in); why != "" {
 		return Decision{Replicas: in.Current, Reason: InvalidPolicy, Message: why + "; replicas are held"}
 	}
-	load := read(in)
-	reactive, proactive := load.reactive(p, in.Current), proactive(p, in)
-	d := Decision{
-		Replicas: in.Current, Reactive: reactive.replicas, Proactive: proactive.replicas,
-		CurrentPercent: load.percent(), Unknown: load.missing, Saturated: load.saturated(p),
-	}
+	d := Decision{Replicas: in.Current}
+	why, unknown := d.ask(p, in)
 	if in.Current <= 0 {
 		*w = Window{} // switched on again, the workload starts afresh
 		d.Replicas, d.Reason, d.Message = 0, Disabled, "the target has 0 replicas, which switches scaling off"
@@ -34,26 +31,53 @@ func Decide(p Policy, in Inputs, w *Window, now time.Time) Decision {
 		w.add(now, d.Replicas)
 		d.Message = fmt.Sprintf("%d replicas are fewer than minReplicas %d", in.Current, p.MinReplicas)
 	default:
-		want, incomplete := d.combine(p, in)
+		want := d.combine(p, in, unknown)
 		if !in.Settling {
 			// A moment with missing data recommends at least what is there: see the package comment.
 			record := want
-			if incomplete {
+			if unknown {
 				record = max(want, in.Current)
 			}
 			w.add(now, record)
 		}
+		want = d.keep(p, in, want)
 		want = d.stabilize(p, w, now, in.Current, want)
 		d.Replicas = d.limit(p, w, now, in.Current, want)
-		d.Message = fmt.Sprintf("%s; %s; %s", p.told(ReactiveHalf, reactive.why), p.told(ProactiveHalf, proactive.why), d.outcome(p, in.Current))
+		d.Message = why + "; " + d.outcome(p, in.Current)
 	}
 	return d
 }
 
-// combine returns the replicas that the two recommendations ask for, and whether something that counts is not known. It fills in
-// Reason and Held.
+// ask has each metric recommend, and fills in the largest of each half. It returns what they say, and whether a half that counts is not
+// known of all of them.
+func (d *Decision) ask(p Policy, in Inputs) (why string, unknown bool) {
+	var now, ahead []string
+	for _, m := range in.Metrics {
+		l := read(m, in.Current)
+		r, reactive, proactive := l.reading(), l.reactive(p), m.proactive()
+		r.Reactive, r.Proactive = reactive.replicas, proactive.replicas
+		d.Metrics = append(d.Metrics, r)
+		d.Reactive, d.Proactive = larger(d.Reactive, r.Reactive), larger(d.Proactive, r.Proactive)
+		if len(d.Metrics) == 1 {
+			d.CurrentPercent = r.Percent
+		}
+		d.Saturated = d.Saturated || r.Saturated
+		unknown = unknown || r.Reactive == nil || r.Unknown > 0 || m.Forecast.Lost && p.Only != ReactiveHalf
+		now, ahead = append(now, p.told(ReactiveHalf, reactive.why)), append(ahead, p.told(ProactiveHalf, proactive.why))
+	}
+	return strings.Join(append(now, ahead...), "; "), unknown
+}
+
+func larger(a, b *int32) *int32 {
+	if a == nil || b != nil && *b > *a {
+		return b
+	}
+	return a
+}
+
+// combine returns the replicas that the two recommendations ask for. It fills in Reason and Held.
 //
-//	reactive   proactive   load complete   replicas wanted
+//	reactive   proactive   all is known    replicas wanted
 //	known      any         yes             the larger
 //	known      any         no              the larger, not below the current
 //	unknown    known       -               the forecast's, not below the current
@@ -61,7 +85,7 @@ func Decide(p Policy, in Inputs, w *Window, now time.Time) Decision {
 //	settling   any         any             the larger of the current and the forecast's; nothing is recorded
 //
 // Where only one half is asked for, the other wants nothing; a load that is unknown lowers nothing even then.
-func (d *Decision) combine(p Policy, in Inputs) (want int32, incomplete bool) {
+func (d *Decision) combine(p Policy, in Inputs, unknown bool) (want int32) {
 	reactive, proactive := d.Reactive, d.Proactive
 	switch p.Only {
 	case ReactiveHalf:
@@ -83,11 +107,23 @@ func (d *Decision) combine(p Policy, in Inputs) (want int32, incomplete bool) {
 	if want == current && d.Reason != NoTelemetry && d.Reason != Settling {
 		d.Reason = Steady
 	}
-	incomplete = d.Reactive == nil || d.Unknown > 0 || in.Forecast.Lost && p.Only != ReactiveHalf
-	if want < current && incomplete {
+	if want < current && unknown {
 		want, d.Reason, d.Held = current, PartialData, true
 	}
-	return want, incomplete
+	return want
+}
+
+// keep removes no replica that the forecast asks for soon after.
+func (d *Decision) keep(p Policy, in Inputs, want int32) int32 {
+	if want >= in.Current || p.Only == ReactiveHalf {
+		return want
+	}
+	for _, m := range in.Metrics {
+		if kept := min(in.Current, m.kept()); kept > want {
+			want, d.Reason = kept, ForecastKept
+		}
+	}
+	return want
 }
 
 // stabilize moves no further than what was recommended all along the window (horizontal.go, stabilizeRecommendationWithBehaviors).
@@ -151,6 +187,8 @@ func (d *Decision) outcome(p Policy, current int32) string {
 		return fmt.Sprintf("%d replicas, which is maxReplicas", d.Replicas)
 	case d.Reason == Stabilized:
 		return fmt.Sprintf("%d replicas, the most that was needed within the last %s", d.Replicas, p.Down.Stabilization)
+	case d.Reason == ForecastKept:
+		return fmt.Sprintf("%d replicas, which the forecast asks for soon after", d.Replicas)
 	case d.Reason == UpStabilized:
 		return fmt.Sprintf("%d replicas, the fewest that were asked for within the last %s", d.Replicas, p.Up.Stabilization)
 	case d.Limited == TooFewReplicas:
@@ -160,10 +198,15 @@ func (d *Decision) outcome(p Policy, current int32) string {
 }
 
 // invalid returns what is wrong with the policy, or "".
-func (p Policy) invalid() string {
+func (p Policy) invalid(in Inputs) string {
+	for _, m := range in.Metrics {
+		if why := m.invalid(); why != "" {
+			return why
+		}
+	}
 	switch {
-	case p.TargetPercent < 1:
-		return fmt.Sprintf("targetPercent is %d; it must be at least 1", p.TargetPercent)
+	case len(in.Metrics) == 0:
+		return "there is no metric; there must be one"
 	case p.MinReplicas < 1:
 		return fmt.Sprintf("minReplicas is %d; it must be at least 1", p.MinReplicas)
 	case p.MaxReplicas < p.MinReplicas:

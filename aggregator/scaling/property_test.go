@@ -35,22 +35,22 @@ func rules(r *rand.Rand) Rules {
 func TestAnyInputGivesADecisionWithinBoundsAndNeverLowersOnUnknownLoad(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 40_000 {
-		p := Policy{TargetPercent: 1 + r.Int32N(120), MinReplicas: 1 + r.Int32N(5), Up: rules(r), Down: rules(r), Only: []Half{Both, Both, ReactiveHalf, ProactiveHalf}[r.IntN(4)]}
+		p := gpuPolicy{Policy{MinReplicas: 1 + r.Int32N(5), Up: rules(r), Down: rules(r), Only: []Half{Both, Both, ReactiveHalf, ProactiveHalf}[r.IntN(4)]}, 1 + r.Int32N(120)}
 		p.MaxReplicas = p.MinReplicas + r.Int32N(20)
 		if r.IntN(50) == 0 {
 			p.MaxReplicas = math.MaxInt32
 		}
-		in := Inputs{Current: r.Int32N(30), GPUsPerPod: odd(r, 4), Forecast: Demand{PeakGPUs: odd(r, 20), OK: r.IntN(2) == 0, Lost: r.IntN(8) == 0}, Settling: r.IntN(8) == 0}
+		in := gpu{Current: r.Int32N(30), GPUsPerPod: odd(r, 4), Forecast: Demand{Peak: odd(r, 20), OK: r.IntN(2) == 0, Lost: r.IntN(8) == 0}, Settling: r.IntN(8) == 0}
 		unknown := false
 		for range r.IntN(8) {
-			pod := Pod{State: PodState(r.IntN(3)), GPUs: odd(r, 4), BusyGPUs: odd(r, 4), HasLoad: r.IntN(4) > 0}
-			unknown = unknown || pod.State == Ready && !(pod.HasLoad && pod.BusyGPUs >= 0 && pod.BusyGPUs <= most)
+			pod := Pod{State: PodState(r.IntN(3)), Holds: odd(r, 4), Uses: odd(r, 4), Known: r.IntN(4) > 0}
+			unknown = unknown || pod.State == Ready && !(pod.Known && pod.Uses >= 0 && pod.Uses <= most)
 			in.Pods = append(in.Pods, pod)
 		}
 		w := &Window{}
 		now := start
 		for range 3 {
-			d := Decide(p, in, w, now)
+			d := decide(p, in, w, now)
 			if in.Current == 0 {
 				if d.Replicas != 0 {
 					t.Fatalf("a target that is switched off gets %d replicas", d.Replicas)
@@ -75,19 +75,19 @@ func TestAnyInputGivesADecisionWithinBoundsAndNeverLowersOnUnknownLoad(t *testin
 func TestMoreLoadNeverGivesFewerReplicas(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 20_000 {
-		p := Policy{TargetPercent: 1 + r.Int32N(99), MinReplicas: 1, MaxReplicas: 1000, Up: Rules{Tolerance: 0.1}, Down: Rules{Tolerance: 0.1}}
-		in := Inputs{Current: 1 + r.Int32N(12), GPUsPerPod: 1, Forecast: Demand{PeakGPUs: 5 * r.Float64(), OK: r.IntN(2) == 0}}
+		p := gpuPolicy{Policy{MinReplicas: 1, MaxReplicas: 1000, Up: Rules{Tolerance: 0.1}, Down: Rules{Tolerance: 0.1}}, 1 + r.Int32N(99)}
+		in := gpu{Current: 1 + r.Int32N(12), GPUsPerPod: 1, Forecast: Demand{Peak: 5 * r.Float64(), OK: r.IntN(2) == 0}}
 		for range 1 + r.IntN(12) {
-			in.Pods = append(in.Pods, Pod{State: PodState(r.IntN(3)), GPUs: 1, BusyGPUs: r.Float64(), HasLoad: r.IntN(5) > 0})
+			in.Pods = append(in.Pods, Pod{State: PodState(r.IntN(3)), Holds: 1, Uses: r.Float64(), Known: r.IntN(5) > 0})
 		}
-		before := Decide(p, in, &Window{}, start)
+		before := decide(p, in, &Window{}, start)
 		more := in
 		more.Pods = append([]Pod(nil), in.Pods...)
 		for i := range more.Pods {
-			more.Pods[i].BusyGPUs += r.Float64()
+			more.Pods[i].Uses += r.Float64()
 		}
-		more.Forecast.PeakGPUs += r.Float64()
-		if after := Decide(p, more, &Window{}, start); after.Replicas < before.Replicas {
+		more.Forecast.Peak += r.Float64()
+		if after := decide(p, more, &Window{}, start); after.Replicas < before.Replicas {
 			t.Fatalf("more load gives %d after %d:\n%s\n%s", after.Replicas, before.Replicas, before.Message, after.Message)
 		}
 	}

@@ -58,7 +58,7 @@ func TestLimitsFollowTheHorizontalPodAutoscalersPublishedCases(t *testing.T) {
 		for i, n := range c.downs {
 			w.changed(start.Add(-time.Minute+time.Duration(i+1)*10*time.Second), -n)
 		}
-		p := Policy{TargetPercent: 50, MinReplicas: c.least, MaxReplicas: c.most, Up: Rules{Limits: c.limits}, Down: Rules{Limits: c.limits}}
+		p := Policy{MinReplicas: c.least, MaxReplicas: c.most, Up: Rules{Limits: c.limits}, Down: Rules{Limits: c.limits}}
 		d := Decision{}
 		replicas := d.limit(p, w, start, c.current, c.wants)
 		if replicas != c.replicas || d.Limited != c.limited {

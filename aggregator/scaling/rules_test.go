@@ -6,12 +6,12 @@ import (
 )
 
 // at decides for replicas of one GPU that are all as busy as given.
-func at(p Policy, w *Window, current int32, percent float64, now time.Time) Decision {
+func at(p gpuPolicy, w *Window, current int32, percent float64, now time.Time) Decision {
 	pods := many(Ready, int(current))
 	for i := range pods {
-		pods[i].BusyGPUs, pods[i].HasLoad = percent/100, true
+		pods[i].Uses, pods[i].Known = percent/100, true
 	}
-	return Decide(p, Inputs{Current: current, Pods: pods, GPUsPerPod: 1}, w, now)
+	return decide(p, gpu{Current: current, Pods: pods, GPUsPerPod: 1}, w, now)
 }
 
 func TestLimitsCountFromTheBeginningOfTheirPeriod(t *testing.T) {
@@ -123,14 +123,14 @@ func TestBusyAllTheTimeGrowsByHalfAtLeast(t *testing.T) {
 }
 
 func TestPodsOnTheWayStopTheGrowthOfTheSaturated(t *testing.T) {
-	d := Decide(policy(90), Inputs{Current: 3, Pods: append(make100(2), many(Unready, 1)...), GPUsPerPod: 1}, &Window{}, start)
+	d := decide(policy(90), gpu{Current: 3, Pods: append(make100(2), many(Unready, 1)...), GPUsPerPod: 1}, &Window{}, start)
 	if d.Replicas != 3 || !d.Saturated {
 		t.Errorf("%d replicas: %s", d.Replicas, d.Message)
 	}
 }
 
 func TestOneHalfAlone(t *testing.T) {
-	some, none := Demand{PeakGPUs: 3, OK: true}, Demand{Why: "young"}
+	some, none := Demand{Peak: 3, OK: true}, Demand{Why: "young"}
 	for name, c := range map[string]struct {
 		only     Half
 		pods     []Pod
@@ -143,13 +143,13 @@ func TestOneHalfAlone(t *testing.T) {
 		"the load, though the forecast is lost":    {ReactiveHalf, ready(10, 10), Demand{Lost: true}, 1, ReactiveDemand},
 		"no load: the forecast does not step in":   {ReactiveHalf, ready(-1, -1), some, 2, NoTelemetry},
 		"the forecast, though the load is less":    {ProactiveHalf, ready(0, 0), some, 6, ForecastDemand},
-		"the forecast, though the load is more":    {ProactiveHalf, ready(99, 99), Demand{PeakGPUs: 0.2, OK: true}, 1, ForecastDemand},
-		"the forecast lowers nothing without load": {ProactiveHalf, ready(-1, -1), Demand{PeakGPUs: 0.2, OK: true}, 2, PartialData},
+		"the forecast, though the load is more":    {ProactiveHalf, ready(99, 99), Demand{Peak: 0.2, OK: true}, 1, ForecastDemand},
+		"the forecast lowers nothing without load": {ProactiveHalf, ready(-1, -1), Demand{Peak: 0.2, OK: true}, 2, PartialData},
 		"no forecast: the load does not step in":   {ProactiveHalf, ready(99, 99), none, 2, NoTelemetry},
 	} {
 		p := policy(50)
 		p.Only = c.only
-		d := Decide(p, Inputs{Current: 2, Pods: c.pods, GPUsPerPod: 1, Forecast: c.forecast}, &Window{}, start)
+		d := decide(p, gpu{Current: 2, Pods: c.pods, GPUsPerPod: 1, Forecast: c.forecast}, &Window{}, start)
 		if d.Replicas != c.want || d.Reason != c.reason {
 			t.Errorf("%s: %d (%s), want %d (%s): %s", name, d.Replicas, d.Reason, c.want, c.reason, d.Message)
 		}

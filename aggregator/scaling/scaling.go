@@ -1,48 +1,29 @@
-// Package scaling decides how many replicas a workload gets: pods, forecast, bounds and the time go in, a decision comes out.
+// Package scaling decides how many replicas a workload gets: metrics of pods, forecasts, bounds and the time go in, a decision comes out.
 //
-//	pods ─► reactive ─┐
-//	                  ├─► max ─► hold on missing data ─► stabilize ─► limits ─► bounds ─► Decision
-//	forecast ► proactive ┘
+//	each metric's pods ─► reactive ──────┐
+//	                                     ├─► max ─► hold on missing data ─► stabilize ─► limits ─► bounds ─► Decision
+//	each metric's forecast ─► proactive ─┘
 //
 // It has no clock, no I/O and no state but the Window that the caller keeps for each workload. The arithmetic is that of the
 // Horizontal Pod Autoscaler (kubernetes pkg/controller/podautoscaler: replica_calculator.go, horizontal.go) with these changes,
 // each to the safe side:
-//   - pods that are not ready are left out for GPUs too (the Horizontal Pod Autoscaler does so for CPU only), and replicas that
-//     are asked for but not seen count like them;
+//   - pods that are not ready are left out whatever the metric (the Horizontal Pod Autoscaler does so for CPU only), and replicas
+//     that are asked for but not seen count like them;
 //   - a ratio below one never asks for more replicas than there are, however many extra pods a rollout runs;
-//   - while the load of a ready pod is unknown, or a forecast that was there is lost, replicas are held or raised, never lowered;
+//   - while a metric is unknown, or that of one ready pod, or a forecast that was there is lost, replicas are held or raised, never
+//     lowered;
 //   - such a moment counts as a recommendation of the current replicas, so that an outage is followed by a whole stabilization
 //     window of complete data before anything shrinks;
 //   - pods that are busy nearly all the time hide how much more demand there is: replicas then grow by half at least;
 //   - limits on how fast replicas change count all changes since the workload was first seen, not only ours.
 package scaling
 
-// PodState says whether a pod's load tells anything about the workload's demand.
-type PodState int
-
-// States of a pod.
-const (
-	Unready PodState = iota // Unready is pending, starting, or running and not ready: capacity on its way.
-	Ready                   // Ready serves: its load counts.
-	Gone                    // Gone is being deleted, failed or finished: ignored.
-)
-
-// Pod is one pod of the workload as it is now.
-type Pod struct {
-	Name     string
-	State    PodState
-	GPUs     float64 // devices the pod holds or asks for; 0 = unknown, Inputs.GPUsPerPod is taken
-	BusyGPUs float64 // Σ over its devices of the utilization, 1 = one device busy all the time
-	HasLoad  bool    // BusyGPUs is measured and fresh; false = unknown, which is not zero
-}
-
-// Policy is what the user asked for.
+// Policy is what the user asked for, but for the targets of the metrics.
 type Policy struct {
-	TargetPercent int32 // utilization that replicas should have, 1 or more
-	MinReplicas   int32 // 1 or more
-	MaxReplicas   int32 // MinReplicas or more
-	Up, Down      Rules
-	Only          Half
+	MinReplicas int32 // 1 or more
+	MaxReplicas int32 // MinReplicas or more
+	Up, Down    Rules
+	Only        Half
 }
 
 // Half is one of the two recommendations that a decision joins.
@@ -55,22 +36,11 @@ const (
 	ProactiveHalf Half = "proactive" // the forecast
 )
 
-// Demand is what the forecast says that the workload will need until a new replica could serve.
-type Demand struct {
-	PeakGPUs float64 // largest value of the chosen quantile, in busy GPUs; only when OK
-	OK       bool
-	Why      string // why there is none, in words; only when not OK
-	// Lost is true when there should be a forecast and it cannot be made now: that is missing data, and lowers nothing. A
-	// workload that is still too young for one has lost none.
-	Lost bool
-}
-
 // Inputs is the workload as it is now.
 type Inputs struct {
-	Current    int32 // spec.replicas of the scale target
-	Pods       []Pod
-	GPUsPerPod float64 // devices that one replica asks for
-	Forecast   Demand
+	Current int32 // spec.replicas of the scale target
+	// Metrics are what the decision is made on: one or more, of which the largest recommendation counts.
+	Metrics []Metric
 	// Settling is true for the moment after the ready pods changed in which their load still tells of before: an old pod's of
 	// when it bore what it now shares. It is shown and not acted on.
 	Settling bool
@@ -88,6 +58,7 @@ const (
 	Settling       Reason = "Settling"            // the ready pods changed a moment ago: hold until their load tells of now
 	PartialData    Reason = "PartialTelemetry"    // fewer would do, but the load of a pod or the forecast is missing: hold
 	Stabilized     Reason = "ScaleDownStabilized" // fewer would do, but more were needed within the window
+	ForecastKept   Reason = "KeptForForecast"     // fewer would do, but more are forecast for soon after
 	UpStabilized   Reason = "ScaleUpStabilized"   // more are asked for, but not all along the window
 	ForecastDemand Reason = "ForecastDemand"      // the forecast asks for more than the present load
 	ReactiveDemand Reason = "ReactiveDemand"      // the present load asks for other than the current replicas
@@ -109,13 +80,25 @@ const (
 // Decision is how many replicas the workload should have, and why.
 type Decision struct {
 	Replicas       int32
-	Reactive       *int32 // what the present load asks for; nil = unknown
-	Proactive      *int32 // what the forecast asks for; nil = unknown
-	CurrentPercent *int32 // utilization of the ready pods whose load is known; nil = none is
-	Unknown        int    // ready pods whose load is unknown
+	Reactive       *int32    // what the present load asks for; nil = unknown
+	Proactive      *int32    // what the forecast asks for; nil = unknown
+	CurrentPercent *int32    // utilization of the ready pods whose load is known by the first metric; nil = not known, or no utilization
+	Metrics        []Reading // what each metric says, in the order of Inputs.Metrics
 	Reason         Reason
 	Message        string // one sentence with the numbers
 	Limited        LimitReason
 	Held           bool // fewer replicas would do, but missing data did not allow it
 	Saturated      bool // the ready pods are busy all the time: demand is at least what it looks like
+}
+
+// Reading is what one metric is now and what it asks for.
+type Reading struct {
+	Name      string
+	Percent   *int32   // utilization of the ready pods whose load is known, where Target.Percent counts; nil = not known
+	Average   *float64 // by ready pod, or by replica, where Target.Percent does not count; nil = not known
+	Value     *float64 // of the whole, where the metric is; nil = not known
+	Unknown   int      // ready pods whose load is unknown
+	Reactive  *int32   // what it asks for; nil = unknown
+	Proactive *int32   // what its forecast asks for; nil = unknown
+	Saturated bool
 }

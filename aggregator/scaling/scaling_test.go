@@ -10,15 +10,15 @@ import (
 var start = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 
 // policy has the bounds wide open, so that a test sees the recommendation itself.
-func policy(target int32) Policy {
-	return Policy{TargetPercent: target, MinReplicas: 1, MaxReplicas: 100, Up: DefaultUp(), Down: Rules{Tolerance: DefaultTolerance}}
+func policy(target int32) gpuPolicy {
+	return gpuPolicy{Policy{MinReplicas: 1, MaxReplicas: 100, Up: DefaultUp(), Down: Rules{Tolerance: DefaultTolerance}}, target}
 }
 
 // ready returns one ready pod of one GPU for each percentage; -1 = its load is unknown.
 func ready(percents ...float64) []Pod {
 	var pods []Pod
 	for _, p := range percents {
-		pods = append(pods, Pod{State: Ready, GPUs: 1, BusyGPUs: p / 100, HasLoad: p >= 0})
+		pods = append(pods, Pod{State: Ready, Holds: 1, Uses: p / 100, Known: p >= 0})
 	}
 	return pods
 }
@@ -26,7 +26,7 @@ func ready(percents ...float64) []Pod {
 func many(state PodState, n int) []Pod {
 	pods := make([]Pod, n)
 	for i := range pods {
-		pods[i] = Pod{State: state, GPUs: 1}
+		pods[i] = Pod{State: state, Holds: 1}
 	}
 	return pods
 }
@@ -78,24 +78,24 @@ func TestReactiveFollowsTheArithmeticOfTheHorizontalPodAutoscaler(t *testing.T) 
 		"none seen is unknown":                                    {2, nil, 50, -1, -1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := Decide(policy(c.target), Inputs{Current: c.current, Pods: c.pods, GPUsPerPod: 1}, &Window{}, start)
-			if value(d.Reactive) != c.reactive || value(d.CurrentPercent) != c.percent {
-				t.Errorf("reactive %d at %d%%, want %d at %d%% (%s)", value(d.Reactive), value(d.CurrentPercent), c.reactive, c.percent, d.Message)
+			d := decide(policy(c.target), gpu{Current: c.current, Pods: c.pods, GPUsPerPod: 1}, &Window{}, start)
+			if value(d.Reactive) != c.reactive || value(percent(d)) != c.percent {
+				t.Errorf("reactive %d at %d%%, want %d at %d%% (%s)", value(d.Reactive), value(percent(d)), c.reactive, c.percent, d.Message)
 			}
 		})
 	}
 }
 
 func TestPodsOfSeveralGPUsCountByTheirGPUs(t *testing.T) {
-	pods := []Pod{{State: Ready, GPUs: 4, BusyGPUs: 3.2, HasLoad: true}, {State: Ready, GPUs: 4, BusyGPUs: 1.6, HasLoad: true}}
-	d := Decide(policy(40), Inputs{Current: 2, Pods: pods, GPUsPerPod: 4, Forecast: Demand{PeakGPUs: 8, OK: true}}, &Window{}, start)
-	if value(d.CurrentPercent) != 60 || value(d.Reactive) != 3 || value(d.Proactive) != 5 || d.Replicas != 5 {
-		t.Errorf("got %d%%, reactive %d, proactive %d, replicas %d", value(d.CurrentPercent), value(d.Reactive), value(d.Proactive), d.Replicas)
+	pods := []Pod{{State: Ready, Holds: 4, Uses: 3.2, Known: true}, {State: Ready, Holds: 4, Uses: 1.6, Known: true}}
+	d := decide(policy(40), gpu{Current: 2, Pods: pods, GPUsPerPod: 4, Forecast: Demand{Peak: 8, OK: true}}, &Window{}, start)
+	if value(percent(d)) != 60 || value(d.Reactive) != 3 || value(d.Proactive) != 5 || d.Replicas != 5 {
+		t.Errorf("got %d%%, reactive %d, proactive %d, replicas %d", value(percent(d)), value(d.Reactive), value(d.Proactive), d.Replicas)
 	}
 }
 
 func TestDecisionJoinsLoadAndForecast(t *testing.T) {
-	some := func(peak float64) Demand { return Demand{PeakGPUs: peak, OK: true} }
+	some := func(peak float64) Demand { return Demand{Peak: peak, OK: true} }
 	for name, c := range map[string]struct {
 		current  int32
 		pods     []Pod
@@ -131,7 +131,7 @@ func TestDecisionJoinsLoadAndForecast(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := policy(50)
 			p.MaxReplicas = 10
-			d := Decide(p, Inputs{Current: c.current, Pods: c.pods, GPUsPerPod: 1, Forecast: c.forecast}, &Window{}, start)
+			d := decide(p, gpu{Current: c.current, Pods: c.pods, GPUsPerPod: 1, Forecast: c.forecast}, &Window{}, start)
 			if d.Replicas != c.replicas || d.Reason != c.reason || d.Limited != c.limited || d.Held != c.held {
 				t.Errorf("got %d %s %q held=%v, want %d %s %q held=%v (%s)", d.Replicas, d.Reason, d.Limited, d.Held, c.replicas, c.reason, c.limited, c.held, d.Message)
 			}
@@ -142,22 +142,22 @@ func TestDecisionJoinsLoadAndForecast(t *testing.T) {
 func make100(n int) []Pod {
 	pods := many(Ready, n)
 	for i := range pods {
-		pods[i].BusyGPUs, pods[i].HasLoad = 1, true
+		pods[i].Uses, pods[i].Known = 1, true
 	}
 	return pods
 }
 
 func TestWholeQuotientIsNotRoundedUp(t *testing.T) {
 	// 4.2/0.6 is 7.000000000000001 in floating point.
-	d := Decide(policy(60), Inputs{Current: 7, Pods: ready(60, 60, 60, 60, 60, 60, 60), GPUsPerPod: 1, Forecast: Demand{PeakGPUs: 4.2, OK: true}}, &Window{}, start)
+	d := decide(policy(60), gpu{Current: 7, Pods: ready(60, 60, 60, 60, 60, 60, 60), GPUsPerPod: 1, Forecast: Demand{Peak: 4.2, OK: true}}, &Window{}, start)
 	if value(d.Proactive) != 7 {
 		t.Errorf("proactive is %d, want 7", value(d.Proactive))
 	}
 }
 
 func TestMessageTellsTheNumbers(t *testing.T) {
-	in := Inputs{Current: 3, Pods: append(ready(90, 90), many(Unready, 1)...), GPUsPerPod: 1, Forecast: Demand{PeakGPUs: 1.234, OK: true}}
-	got := Decide(policy(50), in, &Window{}, start).Message
+	in := gpu{Current: 3, Pods: append(ready(90, 90), many(Unready, 1)...), GPUsPerPod: 1, Forecast: Demand{Peak: 1.234, OK: true}}
+	got := decide(policy(50), in, &Window{}, start).Message
 	want := "utilization is 90% of 2 ready pods (target 50%), 1 on the way: 4; the forecast peaks at 1.23 GPUs: 3; 4 replicas"
 	if got != want {
 		t.Errorf("message is\n%s, want\n%s", got, want)
@@ -165,19 +165,19 @@ func TestMessageTellsTheNumbers(t *testing.T) {
 }
 
 func TestInvalidPolicyHolds(t *testing.T) {
-	for field, p := range map[string]Policy{
-		"targetPercent":              {TargetPercent: 0, MinReplicas: 1, MaxReplicas: 2},
-		"minReplicas":                {TargetPercent: 50, MinReplicas: 0, MaxReplicas: 2},
-		"maxReplicas":                {TargetPercent: 50, MinReplicas: 3, MaxReplicas: 2},
-		"the half to act on":         {TargetPercent: 50, MinReplicas: 1, MaxReplicas: 2, Only: "both"},
-		"tolerance up":               {TargetPercent: 50, MinReplicas: 1, MaxReplicas: 2, Up: Rules{Tolerance: math.NaN()}},
-		"stabilization down":         {TargetPercent: 50, MinReplicas: 1, MaxReplicas: 2, Down: Rules{Stabilization: -1}},
-		"stabilization up":           {TargetPercent: 50, MinReplicas: 1, MaxReplicas: 2, Up: Rules{Stabilization: time.Hour + 1}},
-		"the select policy down":     {TargetPercent: 50, MinReplicas: 1, MaxReplicas: 2, Down: Rules{Select: "Most"}},
-		"a limit up":                 {TargetPercent: 50, MinReplicas: 1, MaxReplicas: 2, Up: Rules{Limits: []Limit{{Period: time.Second}}}},
-		"the period of a limit down": {TargetPercent: 50, MinReplicas: 1, MaxReplicas: 2, Down: Rules{Limits: []Limit{{Value: 1, Period: time.Hour}}}},
+	for field, p := range map[string]gpuPolicy{
+		"the target of gpu":          {Policy{MinReplicas: 1, MaxReplicas: 2}, -1},
+		"minReplicas":                {Policy{MinReplicas: 0, MaxReplicas: 2}, 50},
+		"maxReplicas":                {Policy{MinReplicas: 3, MaxReplicas: 2}, 50},
+		"the half to act on":         {Policy{MinReplicas: 1, MaxReplicas: 2, Only: "both"}, 50},
+		"tolerance up":               {Policy{MinReplicas: 1, MaxReplicas: 2, Up: Rules{Tolerance: math.NaN()}}, 50},
+		"stabilization down":         {Policy{MinReplicas: 1, MaxReplicas: 2, Down: Rules{Stabilization: -1}}, 50},
+		"stabilization up":           {Policy{MinReplicas: 1, MaxReplicas: 2, Up: Rules{Stabilization: time.Hour + 1}}, 50},
+		"the select policy down":     {Policy{MinReplicas: 1, MaxReplicas: 2, Down: Rules{Select: "Most"}}, 50},
+		"a limit up":                 {Policy{MinReplicas: 1, MaxReplicas: 2, Up: Rules{Limits: []Limit{{Period: time.Second}}}}, 50},
+		"the period of a limit down": {Policy{MinReplicas: 1, MaxReplicas: 2, Down: Rules{Limits: []Limit{{Value: 1, Period: time.Hour}}}}, 50},
 	} {
-		d := Decide(p, Inputs{Current: 7, Pods: ready(0), GPUsPerPod: 1}, &Window{}, start)
+		d := decide(p, gpu{Current: 7, Pods: ready(0), GPUsPerPod: 1}, &Window{}, start)
 		if d.Replicas != 7 || d.Reason != InvalidPolicy || !strings.HasPrefix(d.Message, field+" is ") {
 			t.Errorf("%s: %d %s %q", field, d.Replicas, d.Reason, d.Message)
 		}

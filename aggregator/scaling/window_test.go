@@ -6,20 +6,20 @@ import (
 )
 
 // walk decides at now for replicas that all have the given utilization, checks the result and returns it.
-func walk(t *testing.T, w *Window, p Policy, now time.Time, current int32, percent float64, want int32, reason Reason) int32 {
+func walk(t *testing.T, w *Window, p gpuPolicy, now time.Time, current int32, percent float64, want int32, reason Reason) int32 {
 	t.Helper()
 	pods := many(Ready, int(current))
 	for i := range pods {
-		pods[i].BusyGPUs, pods[i].HasLoad = percent/100, percent >= 0
+		pods[i].Uses, pods[i].Known = percent/100, percent >= 0
 	}
-	d := Decide(p, Inputs{Current: current, Pods: pods, GPUsPerPod: 1}, w, now)
+	d := decide(p, gpu{Current: current, Pods: pods, GPUsPerPod: 1}, w, now)
 	if d.Replicas != want || d.Reason != reason {
 		t.Fatalf("at %s: %d replicas (%s), want %d (%s): %s", now.Format("15:04:05"), d.Replicas, d.Reason, want, reason, d.Message)
 	}
 	return d.Replicas
 }
 
-func stabilized() Policy {
+func stabilized() gpuPolicy {
 	p := policy(50)
 	p.Down.Stabilization = 5 * time.Minute
 	return p
@@ -38,14 +38,14 @@ func TestScaleDownWaitsUntilLargerRecommendationsScrollOut(t *testing.T) {
 
 func TestWhileTheReadyPodsSettleNothingFallsAndNothingIsRecorded(t *testing.T) {
 	w, p := &Window{}, stabilized()
-	settling := func(percent, forecast float64) Inputs {
-		in := Inputs{Current: 4, Pods: ready(percent, percent, percent, percent), GPUsPerPod: 1, Settling: true}
-		in.Forecast = Demand{PeakGPUs: forecast, OK: forecast > 0}
+	settling := func(percent, forecast float64) gpu {
+		in := gpu{Current: 4, Pods: ready(percent, percent, percent, percent), GPUsPerPod: 1, Settling: true}
+		in.Forecast = Demand{Peak: forecast, OK: forecast > 0}
 		return in
 	}
 	walk(t, w, p, start, 4, 10, 4, Stabilized)
 	for name, c := range map[string]struct {
-		in     Inputs
+		in     gpu
 		want   int32
 		reason Reason
 	}{
@@ -53,7 +53,7 @@ func TestWhileTheReadyPodsSettleNothingFallsAndNothingIsRecorded(t *testing.T) {
 		"low":               {settling(0, 0), 4, Settling},
 		"the forecast asks": {settling(0, 3), 6, ForecastDemand},
 	} {
-		if d := Decide(p, c.in, w, start.Add(5*time.Minute)); d.Replicas != c.want || d.Reason != c.reason {
+		if d := decide(p, c.in, w, start.Add(5*time.Minute)); d.Replicas != c.want || d.Reason != c.reason {
 			t.Errorf("%s: %d replicas (%s), want %d (%s): %s", name, d.Replicas, d.Reason, c.want, c.reason, d.Message)
 		}
 	}

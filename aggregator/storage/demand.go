@@ -88,18 +88,22 @@ func (d *database) write(ctx context.Context, samples []sample) error {
 // import may be repeated. It returns how many points were written. A wrong value is refused before anything is written; after
 // another error some of the points may have been.
 func (s *Store) AppendDemandHistory(ctx context.Context, workload Workload, points []Point) (int, error) {
-	return s.appendHistory(ctx, workload, demandSeries, points)
+	return s.appendWorkloadHistory(ctx, workload, demandSeries, points)
 }
 
 // AppendPodsHistory writes how many pods shared a recorded demand, in the same way.
 func (s *Store) AppendPodsHistory(ctx context.Context, workload Workload, points []Point) (int, error) {
-	return s.appendHistory(ctx, workload, podsSeries, points)
+	return s.appendWorkloadHistory(ctx, workload, podsSeries, points)
 }
 
-func (s *Store) appendHistory(ctx context.Context, workload Workload, name string, points []Point) (int, error) {
+func (s *Store) appendWorkloadHistory(ctx context.Context, workload Workload, name string, points []Point) (int, error) {
 	if err := workload.check(); err != nil {
 		return 0, err
 	}
+	return s.appendHistory(ctx, workload.series(name), points)
+}
+
+func (s *Store) appendHistory(ctx context.Context, series labels.Labels, points []Point) (int, error) {
 	points, err := s.checkHistory(points)
 	if err != nil || len(points) == 0 {
 		return 0, err
@@ -111,13 +115,13 @@ func (s *Store) appendHistory(ctx context.Context, workload Workload, name strin
 	defer db.release()
 	known := make(map[int64]bool)
 	err = db.each(ctx, points[0].Time.UnixMilli(), points[len(points)-1].Time.UnixMilli(), func(t int64, _ float64) { known[t] = true },
-		workload.matchers(name)...)
+		matchersOf(series)...)
 	if err != nil {
 		return 0, err
 	}
 	points = slices.DeleteFunc(points, func(p Point) bool { return known[p.Time.UnixMilli()] })
 
-	series, written := workload.series(name), 0
+	written := 0
 	for part := range slices.Chunk(points, historyCommit) {
 		if err := ctx.Err(); err != nil {
 			return written, err

@@ -83,7 +83,7 @@ func (t *bothTiers[Q]) choose(matchers []*labels.Matcher) (Q, error) {
 
 // isWorkloadSeries tells the names of the workload tier; it has no others.
 func isWorkloadSeries(name string) bool {
-	return name == demandSeries || name == podsSeries || name == forecastSeries
+	return name == demandSeries || name == podsSeries || name == forecastSeries || name == metricSeries
 }
 
 // LabelValues returns the values of a label, in order.

@@ -44,6 +44,7 @@ func newRecord(pod *corev1.Pod, gpuResources []string) *record {
 		r.OwnerReferences = []metav1.OwnerReference{*owner}
 	}
 	r.pod.State, r.pod.ReadySince = stateOf(pod)
+	r.pod.CPU, r.pod.Memory = requestOf(pod, corev1.ResourceCPU), requestOf(pod, corev1.ResourceMemory)
 	return r
 }
 
@@ -86,6 +87,26 @@ func gpusOf(pod *corev1.Pod, resources []string) float64 {
 		}
 	}
 	return float64(sum)
+}
+
+// requestOf is how much of a resource the containers request that run beside each other, as the Horizontal Pod Autoscaler counts it
+// (replica_calculator.go, calculatePodRequests); 0 when one of the containers requests none: what the pod's whole is is not known then.
+func requestOf(pod *corev1.Pod, name corev1.ResourceName) float64 {
+	sum := 0.0
+	for _, c := range pod.Spec.Containers {
+		quantity, ok := c.Resources.Requests[name]
+		if !ok {
+			return 0
+		}
+		sum += quantity.AsApproximateFloat64()
+	}
+	for _, c := range pod.Spec.InitContainers {
+		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			quantity := c.Resources.Requests[name]
+			sum += quantity.AsApproximateFloat64()
+		}
+	}
+	return sum
 }
 
 func indexers() cache.Indexers {

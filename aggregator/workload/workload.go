@@ -56,8 +56,8 @@ type Pod struct {
 	// Node is where it is scheduled, empty before.
 	Node  string
 	State State
-	// GPUs is how many devices its containers ask for.
-	GPUs float64
+	// GPUs is how many devices its containers ask for; CPU and Memory are the cores and bytes that they request.
+	GPUs, CPU, Memory float64
 	// Created is when the pod was made.
 	Created time.Time
 	// ReadySince is when it last became ready; zero unless State is Ready.

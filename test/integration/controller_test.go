@@ -52,7 +52,9 @@ func (s *telemetry) Load(string, string, string, time.Time, time.Time) (controll
 
 func (s *telemetry) Trouble(string, time.Time) string { return "" }
 
-func (s *telemetry) Demand(_ context.Context, _ controller.Workload, from, to time.Time, step time.Duration) ([]float64, error) {
+func (s *telemetry) Filled() uint64 { return 0 }
+
+func (s *telemetry) Demand(_ context.Context, _ controller.Workload, _ string, from, to time.Time, step time.Duration) ([]float64, error) {
 	values := make([]float64, int(to.Sub(from)/step))
 	for i := range values {
 		values[i] = math.NaN()
@@ -61,7 +63,7 @@ func (s *telemetry) Demand(_ context.Context, _ controller.Workload, from, to ti
 }
 
 func (s *telemetry) Pods(ctx context.Context, w controller.Workload, from, to time.Time, step time.Duration) ([]float64, error) {
-	return s.Demand(ctx, w, from, to, step) // as little is known of them
+	return s.Demand(ctx, w, "", from, to, step) // as little is known of them
 }
 
 // targets hands the directory's targets to the controller.
@@ -125,7 +127,7 @@ func startController(t *testing.T, seen *telemetry) *workload.Directory {
 	}
 	reconciler, err := controller.New(controller.Options{
 		Client: mgr.GetClient(), Events: mgr.GetEventRecorder("foretide-aggregator"), Targets: targets{directory},
-		Evaluator: controller.NewEvaluator(seen, seen, nil), Logger: log, SyncInterval: 200 * time.Millisecond,
+		Evaluator: controller.NewEvaluator(seen, nil, seen, nil), Logger: log, SyncInterval: 200 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,9 @@ package integration
 
 import (
 	"bytes"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -123,6 +125,55 @@ func TestDaysAndTimeZonesAreTaken(t *testing.T) {
 	}
 }
 
+// pods is a metric of what pods say, external one of a number.
+func pods(name string, target map[string]any) map[string]any {
+	return map[string]any{"type": "Pods", "pods": map[string]any{"metric": map[string]any{"name": name}, "target": target}}
+}
+
+func external(what map[string]any) map[string]any {
+	all := map[string]any{"target": map[string]any{"type": "AverageValue", "averageValue": "20"}}
+	maps.Copy(all, what)
+	return map[string]any{"type": "External", "external": all}
+}
+
+func TestMetricsOfAllKindsAreTaken(t *testing.T) {
+	policy := manifest("metrics")
+	resource := func(name string, target map[string]any) map[string]any {
+		return map[string]any{"type": "Resource", "resource": map[string]any{"name": name, "target": target}}
+	}
+	percent, amount := map[string]any{"type": "Utilization", "averageUtilization": int64(80)}, map[string]any{"type": "AverageValue", "averageValue": "40Gi"}
+	query := "sum(rate(http_requests_total{namespace=\"chat\"}[1m]))"
+	set([]any{
+		resource("gpu", percent), resource("gpu-memory", amount), resource("gpu-sm-active", percent), resource("gpu-tensor-active", percent),
+		resource("cpu", map[string]any{"type": "Utilization", "averageUtilization": int64(150)}), resource("memory", amount),
+		pods("vllm:num_requests_waiting", map[string]any{"type": "AverageValue", "averageValue": "500m"}),
+		external(map[string]any{"query": query, "target": map[string]any{"type": "Value", "value": "0.2"}}),
+		external(map[string]any{"metric": map[string]any{"name": "queue_length", "selector": map[string]any{"matchLabels": map[string]any{"queue": "chat"}}}}),
+	}, "spec", "metrics")(policy)
+	set(0.95, "spec", "prediction", "quantile")(policy)
+	if err := apiServer.client.Create(t.Context(), policy); err != nil {
+		t.Fatal(err)
+	}
+	var got v1alpha1.AdvancedHorizontalPodAutoscaler
+	if err := apiServer.client.Get(t.Context(), client.ObjectKeyFromObject(policy), &got); err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, m := range got.Spec.Metrics {
+		ids = append(ids, m.ID())
+		if !m.Forecasts() {
+			t.Errorf("%s is not forecast", m.ID())
+		}
+	}
+	want := []string{"gpu", "gpu-memory", "gpu-sm-active", "gpu-tensor-active", "cpu", "memory", "vllm:num_requests_waiting", query, "queue_length{queue=chat}"}
+	if !slices.Equal(ids, want) || got.Spec.Prediction.Quantile.Level() != 0.95 {
+		t.Errorf("metrics %q at %v", ids, got.Spec.Prediction.Quantile.Level())
+	}
+	if err := got.Spec.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWrongPoliciesAreRefusedByFieldValueAndRange(t *testing.T) {
 	target := []any{"spec", "metrics", 0, "resource", "target"}
 	for name, c := range map[string]struct {
@@ -134,14 +185,22 @@ func TestWrongPoliciesAreRefusedByFieldValueAndRange(t *testing.T) {
 		"min 0":           {set(int64(0), "spec", "minReplicas"), []string{"spec.minReplicas", "0", "greater than or equal to 1"}},
 		"max missing":     {set(nil, "spec", "maxReplicas"), []string{"spec.maxReplicas", "Required value"}},
 		"utilization 0":   {set(int64(0), append(target, "averageUtilization")...), []string{"spec.metrics[0].resource.target.averageUtilization", "0", "greater than or equal to 1"}},
-		"utilization 101": {set(int64(101), append(target, "averageUtilization")...), []string{"spec.metrics[0].resource.target.averageUtilization", "101", "less than or equal to 100"}},
-		"target type":     {set("AverageValue", append(target, "type")...), []string{"spec.metrics[0].resource.target.type", `"AverageValue"`, `"Utilization"`}},
-		"metric cpu":      {set("cpu", "spec", "metrics", 0, "resource", "name"), []string{"spec.metrics[0].resource.name", `"cpu"`, `"gpu"`}},
-		"metric type":     {set("External", "spec", "metrics", 0, "type"), []string{"spec.metrics[0].type", `"External"`, `"Resource"`}},
+		"utilization 101": {set(int64(101), append(target, "averageUtilization")...), []string{"spec.metrics[0].resource.target.averageUtilization", "101: must be 1 to 100"}},
+		"target type":     {set("AverageValue", append(target, "type")...), []string{"spec.metrics[0].resource.target", "type is AverageValue: must have the value that it names"}},
+		"metric qps":      {set("qps", "spec", "metrics", 0, "resource", "name"), []string{"spec.metrics[0].resource.name", `"qps"`, `"gpu"`}},
+		"metric type":     {set("External", "spec", "metrics", 0, "type"), []string{"spec.metrics[0]", "type is External: must have the field that it names"}},
+		"target value":    {set(map[string]any{"type": "Value", "value": "5"}, target...), []string{"spec.metrics[0].resource.target.type", "Value: must be Utilization or AverageValue"}},
+		"average of 0":    {set(map[string]any{"type": "AverageValue", "averageValue": "0"}, target...), []string{"spec.metrics[0].resource.target.averageValue", "0: must be more than 0"}},
+		"pods' total":     {set([]any{pods("queue", map[string]any{"type": "Value", "value": "5"})}, "spec", "metrics"), []string{"spec.metrics[0].pods.target.type", "Value: must be AverageValue"}},
+		"pods' name":      {set([]any{pods("a queue", map[string]any{"type": "AverageValue", "averageValue": "5"})}, "spec", "metrics"), []string{"spec.metrics[0].pods.metric.name", `"a queue"`}},
+		"no query":        {set([]any{external(nil)}, "spec", "metrics"), []string{"spec.metrics[0].external", "must have either metric or query"}},
+		"both":            {set([]any{external(map[string]any{"query": "1", "metric": map[string]any{"name": "x"}})}, "spec", "metrics"), []string{"spec.metrics[0].external", "must have either metric or query"}},
+		"11 metrics":      {set(slices.Repeat([]any{external(map[string]any{"query": "1"})}, 11), "spec", "metrics"), []string{"spec.metrics", "11", "at most 10 items"}},
 		"no metric":       {set([]any{}, "spec", "metrics"), []string{"spec.metrics", "0", "at least 1"}},
 		"window":          {set(int64(3601), "spec", "stabilizationWindowSeconds"), []string{"spec.stabilizationWindowSeconds", "3601", "less than or equal to 3600"}},
 		"quantile 100":    {set(int64(100), "spec", "prediction", "quantile"), []string{"spec.prediction.quantile", "100", "less than or equal to 99"}},
-		"quantile 0.95":   {set(0.95, "spec", "prediction", "quantile"), []string{"spec.prediction.quantile", "integer"}},
+		"quantile 0.995":  {set(0.995, "spec", "prediction", "quantile"), []string{"spec.prediction.quantile", "0.995: must be 1 to 99 (percent) or 0.01 to 0.99"}},
+		"down forward":    {set(int64(3601), "spec", "prediction", "scaleDownForward"), []string{"spec.prediction.scaleDownForward", "3601", "less than or equal to 3600"}},
 		"lead":            {set(int64(-1), "spec", "prediction", "scaleUpForward"), []string{"spec.prediction.scaleUpForward", "must be 0 to 3600, or auto"}},
 		"lead in words":   {set("3m", "spec", "prediction", "scaleUpForward"), []string{"spec.prediction.scaleUpForward", "must be 0 to 3600, or auto"}},
 		"up window":       {set(int64(3601), "spec", "behavior", "scaleUp", "stabilizationWindowSeconds"), []string{"spec.behavior.scaleUp.stabilizationWindowSeconds", "3601", "less than or equal to 3600"}},
@@ -199,7 +258,7 @@ func TestKubectlPrintsTheColumns(t *testing.T) {
 	policy.Status.CurrentReplicas, policy.Status.DesiredReplicas = &replicas, &desired
 	policy.Status.CurrentMetrics = []v1alpha1.MetricStatus{{
 		Type: v1alpha1.MetricSourceResource,
-		Resource: v1alpha1.ResourceMetricStatus{
+		Resource: &v1alpha1.ResourceMetricStatus{
 			Name: v1alpha1.ResourceGPU, Current: v1alpha1.MetricValueStatus{AverageUtilization: &current},
 		},
 	}}

@@ -4,11 +4,11 @@ import "k8s.io/apimachinery/pkg/util/intstr"
 
 // What the API server fills in, for readers that get a policy from elsewhere. The CRD's schema carries the same numbers.
 const (
-	DefaultMinReplicas                int32 = 1
-	DefaultStabilizationWindowSeconds int32 = 300
-	DefaultQuantile                   int32 = 95
-	DefaultScaleUpForward             int32 = 180
-	DefaultTimeZone                         = "UTC"
+	DefaultMinReplicas                int32    = 1
+	DefaultStabilizationWindowSeconds int32    = 300
+	DefaultQuantile                   Quantile = 95
+	DefaultScaleUpForward             int32    = 180
+	DefaultTimeZone                            = "UTC"
 )
 
 // Auto is the scaleUpForward that is measured.
@@ -21,7 +21,14 @@ func (s *AdvancedHorizontalPodAutoscalerSpec) Default() {
 	}
 	fill(&s.MinReplicas, DefaultMinReplicas)
 	fill(&s.StabilizationWindowSeconds, DefaultStabilizationWindowSeconds)
-	fill(&s.Prediction.Quantile, DefaultQuantile)
+	if s.Prediction.Quantile == nil {
+		s.Prediction.Quantile = new(DefaultQuantile)
+	}
+	for i := range s.Metrics {
+		if s.Metrics[i].Forecast == nil {
+			s.Metrics[i].Forecast = new(true)
+		}
+	}
 	if s.Prediction.ScaleUpForward == nil {
 		s.Prediction.ScaleUpForward = new(intstr.FromInt32(DefaultScaleUpForward))
 	}

@@ -95,9 +95,10 @@ type AdvancedHorizontalPodAutoscalerSpec struct {
 	// +required
 	ScaleTargetRef ScaleTargetRef `json:"scaleTargetRef"`
 
-	// What the decision is made on. Exactly one metric.
+	// What the decision is made on: 1 to 10 metrics. Each recommends replicas, and the largest recommendation counts. While one of
+	// them is not known, or not for all ready pods, replicas may rise and do not fall.
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=1
+	// +kubebuilder:validation:MaxItems=10
 	// +listType=atomic
 	// +required
 	Metrics []MetricSpec `json:"metrics"`
@@ -180,76 +181,18 @@ type ScaleTargetRef struct {
 	Name string `json:"name"`
 }
 
-// MetricSpecType says where a metric comes from.
-//
-// +kubebuilder:validation:Enum=Resource
-type MetricSpecType string
-
-// MetricSourceResource is a resource of the target's own pods, as the agents measure it.
-const MetricSourceResource MetricSpecType = "Resource"
-
-// MetricSpec is one thing a decision is made on.
-type MetricSpec struct {
-	// Where the metric comes from: `Resource`, a resource of the target's pods.
-	// +required
-	Type MetricSpecType `json:"type"`
-
-	// The resource and its target.
-	// +required
-	Resource ResourceMetric `json:"resource"`
-}
-
-// ResourceName is a resource of a pod.
-//
-// +kubebuilder:validation:Enum=gpu
-type ResourceName string
-
-// ResourceGPU is the share of time the GPUs held by a pod are busy.
-const ResourceGPU ResourceName = "gpu"
-
-// ResourceMetric is a resource of the target's pods and the target for it.
-type ResourceMetric struct {
-	// The resource: `gpu`, the share of time in which at least one kernel runs on the GPUs a pod holds, mean over them.
-	// +required
-	Name ResourceName `json:"name"`
-
-	// The value that decisions aim for.
-	// +required
-	Target MetricTarget `json:"target"`
-}
-
-// MetricTargetType says how a target is read.
-//
-// +kubebuilder:validation:Enum=Utilization
-type MetricTargetType string
-
-// UtilizationTarget is a percentage of what the pods hold.
-const UtilizationTarget MetricTargetType = "Utilization"
-
-// MetricTarget is the value that decisions aim for.
-type MetricTarget struct {
-	// How the target is read: `Utilization`, a percentage of what the pods hold.
-	// +required
-	Type MetricTargetType `json:"type"`
-
-	// The utilization aimed for, percent of the GPUs the pods hold: 1 to 100. With a target of 50, a workload that keeps
-	// 2.0 GPUs busy gets 4 pods of one GPU each. A difference of up to a tenth of the target is left alone, or what behavior has as
-	// tolerance. Pods that are 95 % busy or more, under a target of less than that, hide demand: they become more by half at least.
-	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=100
-	// +required
-	AverageUtilization int32 `json:"averageUtilization"`
-}
-
 // Prediction says how the forecast is used.
 type Prediction struct {
-	// Which quantile of the forecast the pods must be able to carry, percent: 1 to 99, default 95. 95 asks for so many pods
-	// that demand is expected to stay below what they carry 95 % of the time; 50 follows the middle of the forecast.
+	// Which quantile of the forecast the pods must be able to carry: 1 to 99 in percent or 0.01 to 0.99 as a share, so that 95 and
+	// 0.95 mean the same; default 95. It asks for so many pods that demand is expected to stay below what they carry 95 % of the
+	// time; 50 follows the middle of the forecast.
 	// +kubebuilder:default=95
-	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Type=number
+	// +kubebuilder:validation:Minimum=0.01
 	// +kubebuilder:validation:Maximum=99
+	// +kubebuilder:validation:XValidation:rule="self >= 1.0 || self <= 0.99",messageExpression="'%s: must be 1 to 99 (percent) or 0.01 to 0.99'.format([string(self)])"
 	// +optional
-	Quantile *int32 `json:"quantile,omitempty"`
+	Quantile *Quantile `json:"quantile,omitempty"`
 
 	// How far ahead, in seconds, pods are asked for: 0 to 3600, default 180; or `auto`. Set it to what a new pod takes from
 	// created to ready. `auto` is what nine in ten of this workload's pods have taken (status.leadTimeSeconds), as soon as three
@@ -260,6 +203,14 @@ type Prediction struct {
 	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 0 && self <= 3600 : self == 'auto'",message="must be 0 to 3600, or auto"
 	// +optional
 	ScaleUpForward *intstr.IntOrString `json:"scaleUpForward,omitempty"`
+
+	// How far ahead, in seconds, the forecast must allow it before a replica is removed: 0 to 3600. Without it, as far as
+	// scaleUpForward and the stabilization window of going down together: who removes a pod that is wanted again by then pays for
+	// its start for nothing.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=3600
+	// +optional
+	ScaleDownForward *int32 `json:"scaleDownForward,omitempty"`
 
 	// Days on which demand is like that of another weekday than their own, such as holidays: at most 100, past and coming ones.
 	// +kubebuilder:validation:MaxItems=100

@@ -1,6 +1,9 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
 
 // AdvancedHorizontalPodAutoscalerStatus is what was seen, forecast and decided. A field that is not there is not known, which
 // is something else than 0.
@@ -25,7 +28,7 @@ type AdvancedHorizontalPodAutoscalerStatus struct {
 	// +optional
 	MaxReplicas *int32 `json:"maxReplicas,omitempty"`
 
-	// The metrics as last read, in the order of spec.metrics; empty while unknown.
+	// The metrics as last read, in the order of spec.metrics; what of them is unknown has no value.
 	// +listType=atomic
 	// +optional
 	CurrentMetrics []MetricStatus `json:"currentMetrics,omitempty"`
@@ -69,8 +72,42 @@ type AdvancedHorizontalPodAutoscalerStatus struct {
 type MetricStatus struct {
 	// Where the metric comes from, as in spec.metrics.
 	Type MetricSpecType `json:"type"`
-	// The resource and its value.
-	Resource ResourceMetricStatus `json:"resource"`
+	// The resource and its value, for the type Resource.
+	// +optional
+	Resource *ResourceMetricStatus `json:"resource,omitempty"`
+	// The pods' metric and its value, for the type Pods.
+	// +optional
+	Pods *NamedMetricStatus `json:"pods,omitempty"`
+	// The number and its value, for the type External.
+	// +optional
+	External *NamedMetricStatus `json:"external,omitempty"`
+	// Replicas that this metric asks for now; absent while it is unknown.
+	// +optional
+	ReactiveReplicas *int32 `json:"reactiveReplicas,omitempty"`
+	// Replicas that its forecast asks for; absent while that may not act.
+	// +optional
+	ProactiveReplicas *int32 `json:"proactiveReplicas,omitempty"`
+}
+
+// Current is the metric's value, whatever its type; what is written into that of a metric without one is lost.
+func (s *MetricStatus) Current() *MetricValueStatus {
+	switch {
+	case s.Resource != nil:
+		return &s.Resource.Current
+	case s.Pods != nil:
+		return &s.Pods.Current
+	case s.External != nil:
+		return &s.External.Current
+	}
+	return &MetricValueStatus{}
+}
+
+// NamedMetricStatus is a metric as last read.
+type NamedMetricStatus struct {
+	// The name of the metric, or the query.
+	Name string `json:"name"`
+	// Its value.
+	Current MetricValueStatus `json:"current"`
 }
 
 // ResourceMetricStatus is a resource of the target's pods as last read.
@@ -83,9 +120,15 @@ type ResourceMetricStatus struct {
 
 // MetricValueStatus is the value of a metric.
 type MetricValueStatus struct {
-	// Utilization of the GPUs the ready pods hold, percent, mean over them.
+	// Utilization of what the ready pods hold, percent, mean over them.
 	// +optional
 	AverageUtilization *int32 `json:"averageUtilization,omitempty"`
+	// The amount by ready pod, or of a number that is not the pods' by replica.
+	// +optional
+	AverageValue *resource.Quantity `json:"averageValue,omitempty"`
+	// The amount of a number that is not the pods'.
+	// +optional
+	Value *resource.Quantity `json:"value,omitempty"`
 }
 
 // ForecastStatus sums up a forecast.

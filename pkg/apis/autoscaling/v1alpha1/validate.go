@@ -34,21 +34,11 @@ func (s *AdvancedHorizontalPodAutoscalerSpec) Validate() error {
 			wrong("scaleTargetRef."+field, value, "given")
 		}
 	}
-	if len(s.Metrics) != 1 {
-		wrong("metrics", len(s.Metrics), "a list of exactly one metric")
+	if n := len(s.Metrics); n < 1 || n > 10 {
+		wrong("metrics", n, "a list of 1 to 10 metrics")
 	}
 	for i, m := range s.Metrics {
-		at := fmt.Sprintf("metrics[%d].", i)
-		if m.Type != MetricSourceResource {
-			wrong(at+"type", string(m.Type), "%s", MetricSourceResource)
-		}
-		if m.Resource.Name != ResourceGPU {
-			wrong(at+"resource.name", string(m.Resource.Name), "%s", ResourceGPU)
-		}
-		if m.Resource.Target.Type != UtilizationTarget {
-			wrong(at+"resource.target.type", string(m.Resource.Target.Type), "%s", UtilizationTarget)
-		}
-		between(at+"resource.target.averageUtilization", &m.Resource.Target.AverageUtilization, 1, 100)
+		m.validate(fmt.Sprintf("metrics[%d].", i), wrong)
 	}
 	if s.MinReplicas == nil || *s.MinReplicas < 1 {
 		between("minReplicas", s.MinReplicas, 1, 1<<31-1)
@@ -56,7 +46,12 @@ func (s *AdvancedHorizontalPodAutoscalerSpec) Validate() error {
 		wrong("maxReplicas", s.MaxReplicas, "minReplicas (%d) or more", *s.MinReplicas)
 	}
 	between("stabilizationWindowSeconds", s.StabilizationWindowSeconds, 0, 3600)
-	between("prediction.quantile", s.Prediction.Quantile, 1, 99)
+	if q := s.Prediction.Quantile; q == nil || !q.valid() {
+		wrong("prediction.quantile", shown(q), "1 to 99 (percent) or 0.01 to 0.99")
+	}
+	if s.Prediction.ScaleDownForward != nil {
+		between("prediction.scaleDownForward", s.Prediction.ScaleDownForward, 0, 3600)
+	}
 	errs = append(errs, s.Prediction.validate()...)
 	if _, err := s.Location(); err != nil {
 		errs = append(errs, err)

@@ -14,7 +14,7 @@ func valid() AdvancedHorizontalPodAutoscalerSpec {
 		ScaleTargetRef: ScaleTargetRef{APIVersion: "apps/v1", Kind: "Deployment", Name: "bert"},
 		Metrics: []MetricSpec{{
 			Type:     MetricSourceResource,
-			Resource: ResourceMetric{Name: ResourceGPU, Target: MetricTarget{Type: UtilizationTarget, AverageUtilization: 20}},
+			Resource: &ResourceMetric{Name: ResourceGPU, Target: MetricTarget{Type: UtilizationTarget, AverageUtilization: new(int32(20))}},
 		}},
 		MaxReplicas: 8,
 	}
@@ -39,15 +39,17 @@ func TestWrongFieldIsNamedWithItsValueAndWhatIsAllowed(t *testing.T) {
 		change func(*AdvancedHorizontalPodAutoscalerSpec)
 		want   string
 	}{
-		"strategy":      {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.ScaleStrategy = "automatic" }, `spec.scaleStrategy is "automatic": it must be observer, auto, scalingUpOnly, proactive or reactive`},
-		"target":        {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.ScaleTargetRef.Name = "" }, `spec.scaleTargetRef.name is "": it must be given`},
-		"no metric":     {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Metrics = nil }, `spec.metrics is 0: it must be a list of exactly one metric`},
-		"other metric":  {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Metrics[0].Resource.Name = "cpu" }, `spec.metrics[0].resource.name is "cpu": it must be gpu`},
-		"utilization":   {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Metrics[0].Resource.Target.AverageUtilization = 101 }, `spec.metrics[0].resource.target.averageUtilization is 101: it must be 1 to 100`},
+		"strategy":     {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.ScaleStrategy = "automatic" }, `spec.scaleStrategy is "automatic": it must be observer, auto, scalingUpOnly, proactive or reactive`},
+		"target":       {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.ScaleTargetRef.Name = "" }, `spec.scaleTargetRef.name is "": it must be given`},
+		"no metric":    {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Metrics = nil }, `spec.metrics is 0: it must be a list of 1 to 10 metrics`},
+		"other metric": {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Metrics[0].Resource.Name = "qps" }, `spec.metrics[0].resource.name is "qps": it must be one of [gpu gpu-memory gpu-sm-active gpu-tensor-active cpu memory]`},
+		"utilization": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.Metrics[0].Resource.Target.AverageUtilization = new(int32(101))
+		}, `spec.metrics[0].resource.target.averageUtilization is 101: it must be 1 to 100`},
 		"min":           {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.MinReplicas = n(0) }, `spec.minReplicas is 0: it must be 1 to 2147483647`},
 		"max below min": {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.MinReplicas = n(9) }, `spec.maxReplicas is 8: it must be minReplicas (9) or more`},
 		"window":        {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.StabilizationWindowSeconds = n(3601) }, `spec.stabilizationWindowSeconds is 3601: it must be 0 to 3600`},
-		"quantile":      {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Prediction.Quantile = n(100) }, `spec.prediction.quantile is 100: it must be 1 to 99`},
+		"quantile":      {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Prediction.Quantile = new(Quantile(100)) }, `spec.prediction.quantile is 100: it must be 1 to 99 (percent) or 0.01 to 0.99`},
 		"lead": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
 			s.Prediction.ScaleUpForward = ptr.To(intstr.FromInt32(-1))
 		}, `spec.prediction.scaleUpForward is "-1": it must be 0 to 3600, or auto`},
