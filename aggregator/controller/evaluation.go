@@ -39,6 +39,9 @@ type Evaluation struct {
 	Problem  Note
 	Forecast Prediction
 	Data     Freshness
+	// Level is the largest recommendation of the stabilization window, what replicas come down to if nothing changes; absent when
+	// none was made.
+	Level *int32
 }
 
 // Note is a state in one word and in a sentence.

@@ -121,7 +121,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 			},
 		},
 		&memory.Window, now)
-	out.Decision = &decision
+	out.Decision, out.Level = &decision, memory.level(wanted, now)
 	return out
 }
 
