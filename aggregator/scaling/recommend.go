@@ -124,10 +124,11 @@ func (l load) replicas(p Policy, current, percent int32) int32 {
 	}
 	ratio := hidden * float64(percent) / float64(p.TargetPercent)
 	if l.missing == 0 && (l.unready == 0 || ratio <= 1) {
+		ratio, pods := l.settledRatio(p, ratio, current)
 		if p.near(ratio) {
 			return current
 		}
-		return sameWay(ratio, ratioOf(ratio, l.known), current)
+		return sameWay(ratio, ratioOf(ratio, pods), current)
 	}
 	// Fill in what is not known so that it slows the move: pods without load are taken to be at the target (or busier: fully
 	// busy) when shrinking and idle when growing; pods on their way are taken to be idle when growing, for they will take a share.

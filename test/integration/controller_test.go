@@ -74,7 +74,7 @@ func (d targets) Target(ctx context.Context, namespace string, ref v1alpha1.Scal
 	if err != nil {
 		return controller.Target{}, err
 	}
-	out := controller.Target{Workload: controller.Workload(found.ID), Replicas: found.Replicas, Version: found.Version}
+	out := controller.Target{Workload: controller.Workload(found.ID), Replicas: found.Replicas, Floor: found.Floor, ScaledBy: found.ScaledBy, Version: found.Version}
 	states := map[workload.State]scaling.PodState{workload.Ready: scaling.Ready, workload.Unready: scaling.Unready, workload.Gone: scaling.Gone}
 	for _, p := range found.Pods {
 		out.Pods = append(out.Pods, controller.Pod{Name: p.Name, Node: p.Node, State: states[p.State], GPUs: p.GPUs, ReadySince: p.ReadySince})

@@ -80,13 +80,6 @@ func inertWithOriginal(ctx context.Context, namespace string) (bool, error) {
 	return inert, nil
 }
 
-func grantTakeover(t *testing.T) {
-	t.Helper()
-	if out, err := kubectl(t, nil, "apply", "-f", "../../deploy/components/takeover/rbac.yaml"); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-}
-
 func expectConflict(t *testing.T, namespace, want string) {
 	t.Helper()
 	eventually(t, func(ctx context.Context) string {
@@ -104,7 +97,7 @@ func expectConflict(t *testing.T, namespace, want string) {
 
 // TestATakeoverThatIsKilledAtAnyWriteGoesOn needs four writes: the finalizer, the HorizontalPodAutoscaler, it again, the finalizer.
 func TestATakeoverThatIsKilledAtAnyWriteGoesOn(t *testing.T) {
-	grantTakeover(t)
+	apply(t, "../../deploy/components/takeover/rbac.yaml")
 	for kill := range int64(4) {
 		t.Run(fmt.Sprintf("after %d writes", kill), func(t *testing.T) {
 			namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "takeover-"}}
@@ -165,7 +158,7 @@ func TestATakeoverThatIsKilledAtAnyWriteGoesOn(t *testing.T) {
 }
 
 func TestAPolicyThatGoesBackToObserverHandsBack(t *testing.T) {
-	grantTakeover(t)
+	apply(t, "../../deploy/components/takeover/rbac.yaml")
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "observe-"}}
 	create(t, namespace)
 	startController(t, &telemetry{busy: 0.6, known: true})
