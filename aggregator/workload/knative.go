@@ -175,7 +175,7 @@ func (k *knative) check(ctx context.Context, ref Reference) error {
 	}
 	is := definition.GetLabels()[versionLabel]
 	if parsed, err := version.ParseGeneric(is); is == "" || err == nil && parsed.LessThan(oldestKnative) {
-		return fmt.Errorf("Knative Serving is version %q (label %s of %s): %s or later is needed, an older one replaces all pods of %s for it",
+		return fmt.Errorf("version %q of Knative Serving (label %s of %s): %s or later is needed, an older one replaces all pods of %s for it",
 			is, versionLabel, definition.GetName(), oldestKnative, ref.Name)
 	}
 	k.suitable.Store(true)
