@@ -95,7 +95,7 @@ func (r *Reconciler) listOnTarget(ctx context.Context, policy *v1alpha1.Advanced
 // foreign says which HorizontalPodAutoscaler scales a policy's target; a KEDA ScaledObject scales through one of its own.
 func (r *Reconciler) foreign(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, others []autoscalingv2.HorizontalPodAutoscaler, holds bool) stated {
 	wanted := policy.Annotations[v1alpha1.TakeoverAnnotation]
-	out := noRival
+	var named *autoscalingv2.HorizontalPodAutoscaler
 	for i := range others {
 		other := &others[i]
 		switch owner := metav1.GetControllerOf(other); {
@@ -109,13 +109,17 @@ func (r *Reconciler) foreign(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 		case other.Name != wanted:
 			return stated{True, Note{"HorizontalPodAutoscaler", fmt.Sprintf("HorizontalPodAutoscaler %q scales the same target: %s; "+
 				"the annotation %s=%s would take it over", other.Name, consequence(policy, "exists"), v1alpha1.TakeoverAnnotation, other.Name)}}
-		case !holds:
-			out = stated{False, Note{"ToBeTakenOver", fmt.Sprintf("HorizontalPodAutoscaler %q scales the target; it is taken over as soon as the policy acts", other.Name)}}
 		default:
-			out = r.takeOver(ctx, policy, other)
+			named = other
 		}
 	}
-	return out
+	switch { // where nothing else is in the way
+	case named == nil:
+		return noRival
+	case !holds:
+		return stated{False, Note{"ToBeTakenOver", fmt.Sprintf("HorizontalPodAutoscaler %q scales the target; it is taken over as soon as the policy acts", named.Name)}}
+	}
+	return r.takeOver(ctx, policy, named)
 }
 
 // olderPolicy returns the name of the policy that scales this one's target in its place: the oldest that acts, by

@@ -9,6 +9,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -19,7 +20,7 @@ import (
 // A HorizontalPodAutoscaler is taken over and handed back with one write each, so that whoever is killed at any point leaves one
 // that scales as before, or one that scales nothing and carries its spec of before:
 //
-//	finalizer on the policy ─► inert spec, original spec and owner on the HorizontalPodAutoscaler ─► the policy acts
+//	the policy can decide ─► finalizer on it ─► inert spec, original spec and owner on the HorizontalPodAutoscaler ─► the policy acts
 //	original spec back, annotations off ─► finalizer off
 //
 // Nothing is remembered but there: the next leader, or the same one after a restart, goes on from what it finds.
@@ -117,6 +118,8 @@ func (r *Reconciler) takeOver(ctx context.Context, policy *v1alpha1.AdvancedHori
 			"applies its manifest: this policy scales nothing; delete it, or take the annotation %s off the policy and put it on again", hpa.Name, v1alpha1.TakeoverAnnotation)}}
 	case by != "":
 		return failed(fmt.Errorf("policy %q has taken it over", by))
+	case !meta.IsStatusConditionTrue(policy.Status.Conditions, v1alpha1.ConditionScalingActive): // at the last look
+		return stated{Unknown, Note{"TakingOver", fmt.Sprintf("HorizontalPodAutoscaler %q is taken over once this policy can decide (ScalingActive)", hpa.Name)}}
 	}
 	if !controllerutil.ContainsFinalizer(policy, v1alpha1.TakeoverFinalizer) {
 		held := policy.DeepCopy()

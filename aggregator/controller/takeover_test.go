@@ -98,7 +98,7 @@ func TestAHorizontalPodAutoscalerIsTakenOverWhileThePolicyActs(t *testing.T) {
 	b.expectBack()
 
 	b.change(auto)
-	p = b.sync("fib-gpu", 2*time.Second)
+	p = b.sync("fib-gpu", 2*time.Second) // it could decide at the last look
 	expectCondition(t, p, v1alpha1.ConditionTargetConflict, "Unknown TakingOver")
 	b.expectScaled()
 	b.expectEvents(`TookOver: HorizontalPodAutoscaler "bert-hpa" scales nothing`)
@@ -124,6 +124,9 @@ func TestAHorizontalPodAutoscalerIsHandedBackHoweverThePolicyStops(t *testing.T)
 			b := newBench(t, newWorld(3, 0.20), policy(auto, takes("bert-hpa")))
 			b.create(bertHPA())
 			b.sync("fib-gpu", 0)
+			if p := b.sync("fib-gpu", 2*time.Second); !isInert(b.hpa().Spec) {
+				t.Fatalf("not taken over: %+v", p.Status.Conditions)
+			}
 			b.change(stop)
 			p := b.sync("fib-gpu", 2*time.Second)
 			b.expectBack()
@@ -135,7 +138,8 @@ func TestAHorizontalPodAutoscalerIsHandedBackHoweverThePolicyStops(t *testing.T)
 	t.Run("deleted", func(t *testing.T) {
 		b := newBench(t, newWorld(3, 0.20), policy(auto, takes("bert-hpa")))
 		b.create(bertHPA())
-		p := b.sync("fib-gpu", 0)
+		b.sync("fib-gpu", 0)
+		p := b.sync("fib-gpu", 2*time.Second)
 		if err := b.Client.Delete(t.Context(), p); err != nil {
 			t.Fatal(err)
 		}
@@ -150,6 +154,7 @@ func TestWhatWasChangedDuringATakeoverStays(t *testing.T) {
 	b := newBench(t, newWorld(3, 0.20), policy(auto, takes("bert-hpa")))
 	b.create(bertHPA())
 	b.sync("fib-gpu", 0)
+	b.sync("fib-gpu", 2*time.Second)
 	b.sync("fib-gpu", 2*time.Second)
 	hpa := b.hpa()
 	hpa.Spec.MaxReplicas = 9
@@ -171,12 +176,34 @@ func TestWhatWasChangedDuringATakeoverStays(t *testing.T) {
 	}
 }
 
+func TestNothingIsTakenOverByAPolicyThatCannotDecide(t *testing.T) {
+	b := newBench(t, newWorld(3, 0.20), policy(auto, takes("bert-hpa")))
+	b.create(bertHPA())
+	clear(b.loads)
+	b.sync("fib-gpu", 0)
+	p := b.sync("fib-gpu", 2*time.Second)
+	expectCondition(t, p, v1alpha1.ConditionTargetConflict, "Unknown TakingOver")
+	b.expectBack()
+}
+
+func TestNothingIsTakenOverBesideAnother(t *testing.T) {
+	b := newBench(t, newWorld(3, 0.20), policy(auto, takes("bert-hpa")))
+	second := bertHPA()
+	second.Name = "second"
+	b.create(bertHPA(), second)
+	b.sync("fib-gpu", 0)
+	p := b.sync("fib-gpu", 2*time.Second)
+	expectCondition(t, p, v1alpha1.ConditionTargetConflict, "True HorizontalPodAutoscaler")
+	b.expectBack()
+}
+
 func TestWhatKEDAScalesIsNotTakenOver(t *testing.T) {
 	b := newBench(t, newWorld(3, 0.20), policy(auto, takes("bert-hpa")))
 	hpa := bertHPA()
 	hpa.OwnerReferences = []metav1.OwnerReference{{APIVersion: "keda.sh/v1alpha1", Kind: "ScaledObject", Name: "bert", UID: "1", Controller: new(true)}}
 	b.create(hpa)
-	p := b.sync("fib-gpu", 0)
+	b.sync("fib-gpu", 0)
+	p := b.sync("fib-gpu", 2*time.Second)
 	expectCondition(t, p, v1alpha1.ConditionTargetConflict, "True ScaledObject")
 	b.expectBack()
 }
@@ -184,7 +211,8 @@ func TestWhatKEDAScalesIsNotTakenOver(t *testing.T) {
 func TestAYoungerPolicyTakesNothingOver(t *testing.T) {
 	b := newBench(t, newWorld(3, 0.20), policy(auto, takes("bert-hpa")), policy(auto, named("old", 2*time.Hour)))
 	b.create(bertHPA())
-	p := b.sync("fib-gpu", 0)
+	b.sync("fib-gpu", 0)
+	p := b.sync("fib-gpu", 2*time.Second)
 	expectCondition(t, p, v1alpha1.ConditionTargetConflict, "True OlderPolicy")
 	b.expectBack()
 }
@@ -211,6 +239,7 @@ func TestAnUnreadableOriginalIsSaidAndNothingIsGuessed(t *testing.T) {
 	b := newBench(t, newWorld(3, 0.20), policy(auto, takes("bert-hpa")))
 	b.create(bertHPA())
 	b.sync("fib-gpu", 0)
+	b.sync("fib-gpu", 2*time.Second)
 	hpa := b.hpa()
 	hpa.Annotations[v1alpha1.OriginalSpecAnnotation] = "{"
 	if err := b.Client.Update(t.Context(), hpa); err != nil {
@@ -250,10 +279,10 @@ func TestAKillAtAnyWriteLeavesAHorizontalPodAutoscalerThatScalesOrIsInertWithIts
 				t.Errorf("killed after %d writes: inert %v, original kept %v", kill, isInert(hpa.Spec), kept)
 			}
 		}
-		b.sync("fib-gpu", 0)
-		sound()
-		b.sync("fib-gpu", 2*time.Second)
-		sound()
+		for range 3 {
+			b.sync("fib-gpu", 2*time.Second)
+			sound()
+		}
 		b.change(func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) { p.Annotations = nil })
 		b.sync("fib-gpu", 2*time.Second)
 		sound()
