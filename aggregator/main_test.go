@@ -16,7 +16,7 @@ var update = flag.Bool("update", false, "write FLAGS.txt anew")
 func TestHelpIsTheFlagReference(t *testing.T) {
 	t.Setenv("POD_NAMESPACE", "")
 	var texts []string
-	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"forecast", "--help"}, {"explain", "--help"}, {"backtest", "--help"}, {"import", "--help"},
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"forecast", "--help"}, {"explain", "--help"}, {"adopt", "--help"}, {"backtest", "--help"}, {"import", "--help"},
 		{"import", "--prometheus.url=http://prometheus:9090", "--help"}, {"inspect", "--help"}, {"restore", "--help"}} {
 		var out, log bytes.Buffer
 		if err := run(t.Context(), args, &out, &log); err != nil || log.Len() > 0 {
@@ -57,7 +57,7 @@ func TestVersionIsPrinted(t *testing.T) {
 
 func TestWrongArgumentsAreNamed(t *testing.T) {
 	for want, args := range map[string][]string{
-		`command is "scale": it must be serve, forecast, explain, backtest, import, inspect, restore or version`: {"scale"},
+		`command is "scale": it must be serve, forecast, explain, adopt, backtest, import, inspect, restore or version`: {"scale"},
 		`flag provided but not defined: -fake (aggregator serve --help lists the flags)`:                         {"--fake"},
 		`flag provided but not defined: -trace (aggregator serve --help lists the flags)`:                        {"serve", "--trace=a.csv"},
 		`argument "now": there are only flags (aggregator inspect --help lists the flags)`:                       {"inspect", "now"},

@@ -85,7 +85,7 @@ func (t targets) Scale(ctx context.Context, namespace string, ref v1alpha1.Scale
 }
 
 func toTarget(t workload.Target) controller.Target {
-	out := controller.Target{Workload: controller.Workload(t.ID), Replicas: t.Replicas, Version: t.Version}
+	out := controller.Target{Workload: controller.Workload(t.ID), Replicas: t.Replicas, Floor: t.Floor, ScaledBy: t.ScaledBy, Version: t.Version}
 	for _, p := range t.Pods {
 		out.Pods = append(out.Pods, controller.Pod{Name: p.Name, Node: p.Node, State: toState(p.State), GPUs: p.GPUs, CPU: p.CPU, Memory: p.Memory, Created: p.Created, ReadySince: p.ReadySince})
 	}

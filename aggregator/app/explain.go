@@ -142,14 +142,22 @@ func standing(p *v1alpha1.AdvancedHorizontalPodAutoscaler) string {
 		return "nothing is decided"
 	}
 	what := fmt.Sprintf("%s, and %s decided", count(s.CurrentReplicas), count(s.DesiredReplicas))
+	rival := ""
+	if c := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionTargetConflict); c != nil && c.Status == metav1.ConditionTrue {
+		rival = "; " + c.Message
+	}
 	switch {
 	case p.Spec.Paused:
-		return what + "; the policy is paused, so nothing is set"
+		return what + "; the policy is paused, so nothing is set" + rival
 	case !p.Spec.ScaleStrategy.Acts():
-		return what + fmt.Sprintf("; the strategy is %s, so nothing is set", p.Spec.ScaleStrategy)
+		return what + fmt.Sprintf("; the strategy is %s, so nothing is set", p.Spec.ScaleStrategy) + rival
 	}
 	if able := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionAbleToScale); able != nil && able.Status != metav1.ConditionTrue {
 		return what + "; nothing is set: " + able.Message
+	}
+	if o := s.ManualOverride; o != nil {
+		return what + fmt.Sprintf("; nothing is set: someone else set %s at %s when %d were decided, and that stands until something else is decided",
+			count(&o.Replicas), o.Since.UTC().Format(time.RFC3339), o.DecidedReplicas)
 	}
 	return what + fmt.Sprintf("; the strategy is %s", p.Spec.ScaleStrategy)
 }

@@ -68,6 +68,14 @@ func TestWhatIsNotKnownIsSaid(t *testing.T) {
 			p.Status.DesiredReplicas = new(int32(2))
 			p.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionAbleToScale, Status: metav1.ConditionFalse, Message: `HorizontalPodAutoscaler "bert" scales the same target`}}
 		},
+		"nothing is set: someone else set 8 replicas at 2026-03-02T12:00:00Z when 4 were decided": func() {
+			p.Status.DesiredReplicas = new(int32(4))
+			p.Status.ManualOverride = &v1alpha1.ManualOverrideStatus{Replicas: 8, DecidedReplicas: 4, Since: metav1.NewTime(time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC))}
+		},
+		"the strategy is observer, so nothing is set; policy \"old\" is older": func() {
+			p.Status.DesiredReplicas, p.Spec.ScaleStrategy = new(int32(2)), v1alpha1.StrategyObserver
+			p.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionTargetConflict, Status: metav1.ConditionTrue, Message: `policy "old" is older`}}
+		},
 		"No aggregator has looked at it since it was last changed": func() { p.Generation = 2 },
 		"Forecast   none: 7 known points":                          func() {},
 	} {

@@ -119,8 +119,8 @@ func (a *aggregator) decide(ctx context.Context, config *rest.Config, directory 
 		return err
 	}
 	reconciler, err := controller.New(controller.Options{
-		Client: mgr.GetClient(), Events: mgr.GetEventRecorder("foretide-aggregator"), Targets: targets{directory}, Evaluator: a.evaluator(metrics),
-		Observer: a.board, Logger: a.log, SyncInterval: a.options.SyncInterval,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("foretide-aggregator"), Targets: targets{directory},
+		Evaluator: a.evaluator(metrics), Observer: a.board, Logger: a.log, SyncInterval: a.options.SyncInterval,
 	})
 	if err != nil {
 		return err

@@ -36,16 +36,50 @@ func targetKey(apiVersion, kind, name string) string {
 	return group + "/" + kind + "/" + name
 }
 
-// rival says what else scales a policy's target, "" when nothing does: two that scale one target fight without end.
-func (r *Reconciler) rival(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler) (string, error) {
+// noRival is the condition TargetConflict of a policy that is alone.
+var noRival = stated{False, Note{"NoRival", "nothing else scales the target"}}
+
+// conflict says whether something else scales a policy's target: two that scale one target fight without end. It also takes over
+// or hands back what the policy is to.
+//
+//	nothing else                                    False    NoRival
+//	taken over / to be, once the policy acts        False    TakenOver / ToBeTakenOver
+//	being taken over, at the next look it is        Unknown  TakingOver
+//	an older policy that acts                       True     OlderPolicy
+//	a HorizontalPodAutoscaler, or KEDA through one  True     HorizontalPodAutoscaler, ScaledObject
+//	one that cannot be taken over, or was changed   True     TakeoverFailed, TakeoverUndone
+//	someone who sets replicas back again and again  True     ReplicasFought (override.go)
+//	Knative, which scales the target itself         True     Knative (apply)
+func (r *Reconciler) conflict(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler) stated {
 	older, err := r.olderPolicy(ctx, policy)
 	if err != nil {
-		return "", err
+		return stated{Unknown, Note{"FailedListAutoscalers", err.Error()}}
+	}
+	var others autoscalingv2.HorizontalPodAutoscalerList
+	if err := r.listOnTarget(ctx, policy, &others); err != nil {
+		return stated{Unknown, Note{"FailedListAutoscalers", err.Error()}}
+	}
+	holds := acts(policy) && older == ""
+	if err := r.handBack(ctx, policy, keeps(policy, others.Items, holds)); err != nil {
+		return stated{Unknown, Note{"FailedHandBack", err.Error()}}
 	}
 	if older != "" {
-		return fmt.Sprintf("policy %q is older and scales the same target: this one scales nothing", older), nil
+		return stated{True, Note{"OlderPolicy", fmt.Sprintf("policy %q is older and scales the same target: %s", older, consequence(policy, "acts"))}}
 	}
-	return r.foreign(ctx, policy)
+	return r.foreign(ctx, policy, others.Items, holds)
+}
+
+// acts reports whether a policy's decisions are applied.
+func acts(policy *v1alpha1.AdvancedHorizontalPodAutoscaler) bool {
+	return policy.Spec.ScaleStrategy.Acts() && !policy.Spec.Paused && policy.DeletionTimestamp.IsZero()
+}
+
+// consequence is what a conflict means for a policy for as long as the other does what is said.
+func consequence(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, does string) string {
+	if acts(policy) {
+		return "this policy scales nothing as long as that " + does
+	}
+	return "this policy would scale nothing if it acted"
 }
 
 // listOnTarget lists the autoscalers of a kind that scale a policy's target.
@@ -59,23 +93,33 @@ func (r *Reconciler) listOnTarget(ctx context.Context, policy *v1alpha1.Advanced
 }
 
 // foreign says which HorizontalPodAutoscaler scales a policy's target; a KEDA ScaledObject scales through one of its own.
-func (r *Reconciler) foreign(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler) (string, error) {
-	var others autoscalingv2.HorizontalPodAutoscalerList
-	if err := r.listOnTarget(ctx, policy, &others); err != nil {
-		return "", err
-	}
-	for i := range others.Items {
-		other := &others.Items[i]
-		if !other.DeletionTimestamp.IsZero() {
-			continue
+func (r *Reconciler) foreign(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, others []autoscalingv2.HorizontalPodAutoscaler, holds bool) stated {
+	wanted := policy.Annotations[v1alpha1.TakeoverAnnotation]
+	var named *autoscalingv2.HorizontalPodAutoscaler
+	for i := range others {
+		other := &others[i]
+		switch owner := metav1.GetControllerOf(other); {
+		case !other.DeletionTimestamp.IsZero():
+		case owner != nil && owner.Kind == "ScaledObject":
+			return stated{True, Note{owner.Kind, fmt.Sprintf("ScaledObject %q (through HorizontalPodAutoscaler %q) scales the same target: %s; "+
+				"its annotation autoscaling.keda.sh/paused=true takes the HorizontalPodAutoscaler away", owner.Name, other.Name, consequence(policy, "exists"))}}
+		case owner != nil:
+			return stated{True, Note{"HorizontalPodAutoscaler", fmt.Sprintf("%s %q (through HorizontalPodAutoscaler %q) scales the same target: %s",
+				owner.Kind, owner.Name, other.Name, consequence(policy, "exists"))}}
+		case other.Name != wanted:
+			return stated{True, Note{"HorizontalPodAutoscaler", fmt.Sprintf("HorizontalPodAutoscaler %q scales the same target: %s; "+
+				"the annotation %s=%s would take it over", other.Name, consequence(policy, "exists"), v1alpha1.TakeoverAnnotation, other.Name)}}
+		default:
+			named = other
 		}
-		who := fmt.Sprintf("HorizontalPodAutoscaler %q", other.Name)
-		if owner := metav1.GetControllerOf(other); owner != nil {
-			who = fmt.Sprintf("%s %q (through HorizontalPodAutoscaler %q)", owner.Kind, owner.Name, other.Name)
-		}
-		return who + " scales the same target: this policy scales nothing until that is deleted", nil
 	}
-	return "", nil
+	switch { // where nothing else is in the way
+	case named == nil:
+		return noRival
+	case !holds:
+		return stated{False, Note{"ToBeTakenOver", fmt.Sprintf("HorizontalPodAutoscaler %q scales the target; it is taken over as soon as the policy acts", named.Name)}}
+	}
+	return r.takeOver(ctx, policy, named)
 }
 
 // olderPolicy returns the name of the policy that scales this one's target in its place: the oldest that acts, by

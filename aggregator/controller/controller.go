@@ -43,7 +43,9 @@ const syncTimeout = 30 * time.Second
 
 // Options is what a Reconciler needs.
 type Options struct {
-	Client    client.Client
+	Client client.Client
+	// Live reads from the API server itself, past the Client's cache; nil means that the Client has none.
+	Live      client.Reader
 	Events    events.EventRecorder
 	Targets   Targets
 	Evaluator *Evaluator
@@ -65,6 +67,7 @@ type Reconciler struct {
 	mu       sync.Mutex
 	policies map[types.NamespacedName]types.UID // that have something remembered
 	written  map[types.UID]time.Time            // when each policy's status was last written
+	hands    map[types.UID]*hand                // of policies that act
 }
 
 // quiet is how long a status stands before a mere change of numbers is written.
@@ -99,10 +102,15 @@ func New(opts Options) (*Reconciler, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
+	if opts.Live == nil {
+		opts.Live = opts.Client
+	}
 	if opts.Observer == nil {
 		opts.Observer = nobody{}
 	}
-	return &Reconciler{Options: opts, policies: make(map[types.NamespacedName]types.UID), written: make(map[types.UID]time.Time)}, nil
+	return &Reconciler{
+		Options: opts, policies: make(map[types.NamespacedName]types.UID), written: make(map[types.UID]time.Time), hands: make(map[types.UID]*hand),
+	}, nil
 }
 
 // Name is the controller's name in logs, events and metrics.
@@ -114,6 +122,9 @@ func (r *Reconciler) Register(ctx context.Context, mgr manager.Manager) error {
 		if err := mgr.GetFieldIndexer().IndexField(ctx, autoscaler, targetIndex, indexTarget); err != nil {
 			return fmt.Errorf("index autoscalers by target: %w", err)
 		}
+	}
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &autoscalingv2.HorizontalPodAutoscaler{}, takenIndex, indexTaken); err != nil {
+		return fmt.Errorf("index autoscalers by who took them over: %w", err)
 	}
 	return builder.ControllerManagedBy(mgr).
 		Named(r.Name()).
@@ -131,6 +142,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	err := r.Client.Get(ctx, req.NamespacedName, policy)
 	if apierrors.IsNotFound(err) || err == nil && !policy.DeletionTimestamp.IsZero() {
 		r.forget(req.NamespacedName) // A policy that goes away scales nothing.
+		if err == nil {
+			return r.release(ctx, policy)
+		}
 		return reconcile.Result{}, nil
 	}
 	if err != nil {
@@ -163,6 +177,10 @@ type action struct {
 	// able is the condition AbleToScale.
 	able State
 	note Note
+	// conflict is the condition TargetConflict.
+	conflict stated
+	// override is what someone else set, when that stands.
+	override *v1alpha1.ManualOverrideStatus
 	// scaled is true when the target was set; from and to are its replicas then.
 	scaled   bool
 	from, to int32
@@ -170,6 +188,7 @@ type action struct {
 
 // sync reads, evaluates and applies.
 func (r *Reconciler) sync(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) (Evaluation, action) {
+	conflict := r.conflict(ctx, policy)
 	ref := policy.Spec.ScaleTargetRef
 	target, err := r.Targets.Target(ctx, policy.Namespace, ref)
 	if err != nil {
@@ -180,41 +199,95 @@ func (r *Reconciler) sync(ctx context.Context, policy *v1alpha1.AdvancedHorizont
 		}
 		// What happened meanwhile is not known, nor with how many replicas it comes back: the next look starts a new window.
 		r.Evaluator.Forget(policy.UID)
-		return evaluation, action{able: False, note: evaluation.Problem}
+		r.letGo(policy.UID)
+		return evaluation, action{able: False, note: evaluation.Problem, conflict: conflict}
+	}
+	if target.ScaledBy != "" && conflict.State == False {
+		conflict = stated{True, Note{target.ScaledBy, fmt.Sprintf("%s scales the target itself: %s", target.ScaledBy, consequence(policy, "does"))}}
 	}
 	evaluation := r.Evaluator.Evaluate(ctx, policy, target, now)
-	return evaluation, r.apply(ctx, policy, target, *evaluation.Decision)
+	act := r.apply(ctx, policy, target, evaluation, conflict)
+	return evaluation, act
 }
 
-// apply sets the target to what was decided, where the strategy allows it and it is not there yet.
-func (r *Reconciler) apply(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, target Target, decision scaling.Decision) action {
-	if !policy.Spec.ScaleStrategy.Acts() {
-		return action{able: True, note: Note{"ObserverStrategy", fmt.Sprintf("the strategy is %s: decisions are shown and not applied", policy.Spec.ScaleStrategy)}}
-	}
-	if policy.Spec.Paused {
-		return action{able: True, note: Note{"Paused", "the policy is paused: decisions are shown and not applied"}}
-	}
-	ready := action{able: True, note: Note{"ReadyForNewScale", "the target can be read and set"}}
-	rival, err := r.rival(ctx, policy)
+// apply sets the target to what was decided, where the strategy allows it, nothing else scales it, and it is not there yet.
+func (r *Reconciler) apply(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, target Target, e Evaluation, conflict stated) action {
+	act := action{able: True, note: Note{"ReadyForNewScale", "the target can be read and set"}, conflict: conflict}
 	switch {
-	case err != nil:
-		return action{able: Unknown, note: Note{"FailedListAutoscalers", err.Error()}}
-	case rival != "":
-		return action{able: False, note: Note{"TargetConflict", rival}}
-	case decision.Replicas == target.Replicas:
-		return ready
+	case !policy.Spec.ScaleStrategy.Acts():
+		act.note = Note{"ObserverStrategy", fmt.Sprintf("the strategy is %s: decisions are shown and not applied", policy.Spec.ScaleStrategy)}
+	case policy.Spec.Paused:
+		act.note = Note{"Paused", "the policy is paused: decisions are shown and not applied"}
+	case conflict.State == True:
+		act.able, act.note = False, Note{"TargetConflict", conflict.Note.Message}
+	case conflict.State == Unknown:
+		act.able, act.note = Unknown, conflict.Note
+	default:
+		return r.set(ctx, policy, target, e, act)
 	}
-	err = r.Targets.Scale(ctx, policy.Namespace, policy.Spec.ScaleTargetRef, decision.Replicas, target.Version)
+	r.letGo(policy.UID)
+	return act
+}
+
+// set sets the target, unless what someone else set stands.
+func (r *Reconciler) set(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, target Target, e Evaluation, act action) action {
+	hand, want := r.hand(policy.UID), e.Decision.Replicas
+	if target.Floor == nil { // the floor of a Knative Service begins anew with each revision, whoever makes it
+		hand.look(policy, target.Replicas, e.At)
+	}
+	stands := hand.stands(policy, target.Pods, e)
+	fought := hand.paused(e.At)
 	switch {
-	case apierrors.IsConflict(err):
-		return ready // It changed meanwhile: the next sync decides on what it is by then.
-	case err != nil:
-		return action{able: False, note: Note{"FailedUpdateScale", err.Error()}}
+	case fought != "":
+		act.conflict = stated{True, Note{"ReplicasFought", fought}}
+		act.able, act.note = False, Note{"TargetConflict", fought}
+		return act
+	case stands:
+		act.note, act.override = hand.standing.note(), hand.status()
+		return act
+	case want == target.set() || e.Decision.Reason == scaling.Disabled:
+		return act
 	}
-	return action{
-		able: True, scaled: true, from: target.Replicas, to: decision.Replicas,
-		note: Note{"SucceededRescale", fmt.Sprintf("scaled from %d to %d", target.Replicas, decision.Replicas)},
+	err := r.Targets.Scale(ctx, policy.Namespace, policy.Spec.ScaleTargetRef, want, target.Version)
+	if apierrors.IsConflict(err) {
+		return act // It changed meanwhile: the next sync decides on what it is by then.
 	}
+	hand.set(want, err)
+	if err != nil {
+		act.able, act.note = False, Note{"FailedUpdateScale", err.Error()}
+		return act
+	}
+	act.scaled, act.from, act.to = true, target.set(), want
+	act.note = Note{"SucceededRescale", fmt.Sprintf("scaled from %d to %d", act.from, act.to)}
+	return act
+}
+
+// release hands back what a policy that is being deleted has taken over, and tries again when it cannot.
+func (r *Reconciler) release(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler) (reconcile.Result, error) {
+	if err := r.handBack(ctx, policy.DeepCopy(), ""); err != nil {
+		r.Events.Eventf(policy, nil, corev1.EventTypeWarning, "FailedHandBack", "HandBack", "%v", err)
+		r.Logger.Warn("a deleted policy waits", "policy", client.ObjectKeyFromObject(policy), "err", err)
+		return reconcile.Result{RequeueAfter: quiet}, nil
+	}
+	return reconcile.Result{}, nil
+}
+
+// hand is what is remembered of who set a policy's target. One worker looks at a policy at a time.
+func (r *Reconciler) hand(policy types.UID) *hand {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h, ok := r.hands[policy]
+	if !ok {
+		h = &hand{}
+		r.hands[policy] = h
+	}
+	return h
+}
+
+func (r *Reconciler) letGo(policy types.UID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.hands, policy)
 }
 
 // write patches the status when something visible in it changed, and no more than once in quiet when only numbers moved: a
@@ -237,20 +310,31 @@ func (r *Reconciler) tellScaled(policy *v1alpha1.AdvancedHorizontalPodAutoscaler
 		"from", act.from, "to", act.to, "reason", evaluation.Decision.Reason)
 }
 
-// tellTroubles records each condition that turned False or is False for another reason than before.
+// troubles are the conditions that are worth an event, and the state that is the trouble.
+var troubles = map[string]State{v1alpha1.ConditionAbleToScale: False, v1alpha1.ConditionDataFresh: False, v1alpha1.ConditionTargetConflict: True}
+
+// tellTroubles records each condition that came to be a trouble or is one for another reason than before, and what others set.
 func (r *Reconciler) tellTroubles(before, after *v1alpha1.AdvancedHorizontalPodAutoscaler) {
-	for _, kind := range []string{v1alpha1.ConditionAbleToScale, v1alpha1.ConditionDataFresh} {
-		is := meta.FindStatusCondition(after.Status.Conditions, kind)
-		was := meta.FindStatusCondition(before.Status.Conditions, kind)
-		if is == nil || string(is.Status) != string(False) || was != nil && was.Status == is.Status && was.Reason == is.Reason {
+	for _, is := range after.Status.Conditions {
+		was := meta.FindStatusCondition(before.Status.Conditions, is.Type)
+		if string(is.Status) != string(troubles[is.Type]) || was != nil && was.Status == is.Status && was.Reason == is.Reason {
 			continue
 		}
 		reason := is.Reason
-		if reason == "FailedUpdateScale" {
+		switch {
+		case reason == v1alpha1.ConditionTargetConflict: // told of by the condition of that name
+			continue
+		case is.Type == v1alpha1.ConditionTargetConflict:
+			reason = is.Type
+		case reason == "FailedUpdateScale":
 			reason = "FailedRescale" // The HorizontalPodAutoscaler's word for this event.
 		}
 		r.Events.Eventf(after, nil, corev1.EventTypeWarning, reason, "Evaluate", "%s", is.Message)
 		r.Logger.Warn("policy cannot be followed", "policy", client.ObjectKeyFromObject(after), "reason", reason, "message", is.Message)
+	}
+	if is, was := after.Status.ManualOverride, before.Status.ManualOverride; is != nil && (was == nil || was.Replicas != is.Replicas) {
+		r.Events.Eventf(after, nil, corev1.EventTypeNormal, "ManualOverride", "Evaluate", "someone else set %d replicas when %d were decided: that stands until something else is decided",
+			is.Replicas, is.DecidedReplicas)
 	}
 }
 
@@ -260,6 +344,7 @@ func (r *Reconciler) remember(name types.NamespacedName, uid types.UID) {
 	if old, ok := r.policies[name]; ok && old != uid {
 		r.Evaluator.Forget(old)
 		delete(r.written, old)
+		delete(r.hands, old)
 	}
 	r.policies[name] = uid
 }
@@ -271,6 +356,7 @@ func (r *Reconciler) forget(name types.NamespacedName) {
 		r.Evaluator.Forget(uid)
 		delete(r.policies, name)
 		delete(r.written, uid)
+		delete(r.hands, uid)
 	}
 	r.Observer.Forgotten(name.Namespace, name.Name)
 }

@@ -43,6 +43,7 @@ func newBench(t *testing.T, w *world, policies ...*v1alpha1.AdvancedHorizontalPo
 		WithStatusSubresource(&v1alpha1.AdvancedHorizontalPodAutoscaler{}).
 		WithIndex(&v1alpha1.AdvancedHorizontalPodAutoscaler{}, targetIndex, indexTarget).
 		WithIndex(&autoscalingv2.HorizontalPodAutoscaler{}, targetIndex, indexTarget).
+		WithIndex(&autoscalingv2.HorizontalPodAutoscaler{}, takenIndex, indexTaken).
 		WithInterceptorFuncs(interceptor.Funcs{SubResourcePatch: func(ctx context.Context, c client.Client, sub string, obj client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
 			b.patches++
 			if b.answer != nil {
@@ -135,7 +136,7 @@ func TestObserverShowsEverythingAndScalesNothing(t *testing.T) {
 	}
 	want := []string{
 		"AbleToScale=True ObserverStrategy", "ScalingActive=True ValidMetricFound", "ScalingLimited=False DesiredWithinRange",
-		"ForecastReady=False InsufficientHistory", "DataFresh=True FreshTelemetry",
+		"ForecastReady=False InsufficientHistory", "DataFresh=True FreshTelemetry", "TargetConflict=False NoRival",
 	}
 	if diff := cmp.Diff(want, order); diff != "" {
 		t.Errorf("conditions (-want +got):\n%s", diff)
@@ -317,6 +318,7 @@ func TestOfTwoPoliciesOnATargetTheOlderScales(t *testing.T) {
 	p := b.sync("young", 0)
 	b.expectScaled()
 	expectCondition(t, p, v1alpha1.ConditionAbleToScale, "False TargetConflict")
+	expectCondition(t, p, v1alpha1.ConditionTargetConflict, "True OlderPolicy")
 	b.expectEvents(`Warning TargetConflict: policy "old" is older`)
 	if *p.Status.DesiredReplicas != 3 {
 		t.Errorf("desired %d, want 3: what it would do is shown", *p.Status.DesiredReplicas)
@@ -340,6 +342,7 @@ func TestAPolicyKeepsAwayFromATargetThatAHorizontalPodAutoscalerScales(t *testin
 	p := b.sync("fib-gpu", 0)
 	b.expectScaled()
 	expectCondition(t, p, v1alpha1.ConditionAbleToScale, "False TargetConflict")
+	expectCondition(t, p, v1alpha1.ConditionTargetConflict, "True HorizontalPodAutoscaler")
 	b.expectEvents(`Warning TargetConflict: HorizontalPodAutoscaler "keda-hpa-bert" scales the same target`)
 
 	hpa.OwnerReferences = []metav1.OwnerReference{{APIVersion: "keda.sh/v1alpha1", Kind: "ScaledObject", Name: "bert", UID: "1", Controller: new(true)}}
@@ -347,6 +350,7 @@ func TestAPolicyKeepsAwayFromATargetThatAHorizontalPodAutoscalerScales(t *testin
 		t.Fatal(err)
 	}
 	p = b.sync("fib-gpu", 12*time.Second) // a sentence alone is not written at once
+	expectCondition(t, p, v1alpha1.ConditionTargetConflict, "True ScaledObject")
 	if got := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionAbleToScale).Message; !strings.HasPrefix(got, `ScaledObject "bert" (through HorizontalPodAutoscaler "keda-hpa-bert") scales the same target`) {
 		t.Errorf("message %q", got)
 	}

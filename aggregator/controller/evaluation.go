@@ -42,6 +42,9 @@ type Evaluation struct {
 	// Metrics are the policy's, in its order.
 	Metrics []MetricEvaluation
 	Data    Freshness
+	// Level is the largest recommendation of the stabilization window, what replicas come down to if nothing changes; absent when
+	// none was made.
+	Level *int32
 }
 
 // MetricEvaluation is one look at one of a policy's metrics.

@@ -119,7 +119,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 	}
 	out.Data = out.Data.and(out.Metrics)
 	decision := scaling.Decide(wanted, in, &memory.Window, now)
-	out.Decision = &decision
+	out.Decision, out.Level = &decision, memory.level(wanted, now)
 	return out
 }
 

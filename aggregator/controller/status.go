@@ -21,6 +21,7 @@ func report(status *v1alpha1.AdvancedHorizontalPodAutoscalerStatus, generation i
 	status.DesiredReplicas, status.ProactiveReplicas, status.ReactiveReplicas = nil, nil, nil
 	status.CurrentMetrics, status.Forecast, status.MinReplicas, status.MaxReplicas = nil, nil, nil, nil
 	status.LeadTimeSeconds, status.LeadTimePods = nil, 0
+	status.ManualOverride = act.override
 	status.Decision = &v1alpha1.DecisionStatus{Reason: e.Problem.Reason, Message: e.Problem.Message}
 	if d := e.Decision; d != nil {
 		status.DesiredReplicas, status.ProactiveReplicas, status.ReactiveReplicas = &d.Replicas, d.Proactive, d.Reactive
@@ -77,7 +78,8 @@ type stated struct {
 //	ScalingLimited  Unknown           False          False                  True             False
 func conditions(e Evaluation, act action) map[string]stated {
 	out := map[string]stated{
-		v1alpha1.ConditionAbleToScale: {act.able, act.note},
+		v1alpha1.ConditionAbleToScale:    {act.able, act.note},
+		v1alpha1.ConditionTargetConflict: act.conflict,
 	}
 	if e.Decision == nil {
 		for _, kind := range []string{v1alpha1.ConditionScalingLimited, v1alpha1.ConditionForecastReady, v1alpha1.ConditionDataFresh} {
@@ -129,7 +131,7 @@ func limited(d scaling.Decision, e Evaluation) stated {
 func sortConditions(conditions []metav1.Condition) {
 	order := []string{
 		v1alpha1.ConditionAbleToScale, v1alpha1.ConditionScalingActive, v1alpha1.ConditionScalingLimited,
-		v1alpha1.ConditionForecastReady, v1alpha1.ConditionDataFresh,
+		v1alpha1.ConditionForecastReady, v1alpha1.ConditionDataFresh, v1alpha1.ConditionTargetConflict,
 	}
 	next := 0
 	for _, kind := range order {

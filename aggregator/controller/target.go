@@ -33,9 +33,21 @@ type Target struct {
 	Workload Workload
 	// Replicas is what it is set to.
 	Replicas int32
+	// Floor is the fewest replicas it may have, where that is what can be set: a Knative Service runs more when it is asked more.
+	Floor *int32
+	// ScaledBy names what scales the target itself, whatever is set; "" when nothing does.
+	ScaledBy string
 	// Version is the resource version of this reading.
 	Version string
 	Pods    []Pod
+}
+
+// set is what the target is set to.
+func (t Target) set() int32 {
+	if t.Floor != nil {
+		return *t.Floor
+	}
+	return t.Replicas
 }
 
 // Load is what the devices of one pod do now.

@@ -14,7 +14,7 @@ func Decide(p Policy, in Inputs, w *Window, now time.Time) Decision {
 		return Decision{Replicas: in.Current, Reason: InvalidPolicy, Message: why + "; replicas are held"}
 	}
 	d := Decision{Replicas: in.Current}
-	why, unknown := d.ask(p, in)
+	why := d.ask(p, in)
 	if in.Current <= 0 {
 		*w = Window{} // switched on again, the workload starts afresh
 		d.Replicas, d.Reason, d.Message = 0, Disabled, "the target has 0 replicas, which switches scaling off"
@@ -31,11 +31,11 @@ func Decide(p Policy, in Inputs, w *Window, now time.Time) Decision {
 		w.add(now, d.Replicas)
 		d.Message = fmt.Sprintf("%d replicas are fewer than minReplicas %d", in.Current, p.MinReplicas)
 	default:
-		want := d.combine(p, in, unknown)
+		want := d.combine(p, in)
 		if !in.Settling {
 			// A moment with missing data recommends at least what is there: see the package comment.
 			record := want
-			if unknown {
+			if d.Incomplete {
 				record = max(want, in.Current)
 			}
 			w.add(now, record)
@@ -48,9 +48,8 @@ func Decide(p Policy, in Inputs, w *Window, now time.Time) Decision {
 	return d
 }
 
-// ask has each metric recommend, and fills in the largest of each half. It returns what they say, and whether a half that counts is not
-// known of all of them.
-func (d *Decision) ask(p Policy, in Inputs) (why string, unknown bool) {
+// ask has each metric recommend, and fills in the largest of each half, and Incomplete. It returns what they say.
+func (d *Decision) ask(p Policy, in Inputs) string {
 	var now, ahead []string
 	for _, m := range in.Metrics {
 		l := read(m, in.Current)
@@ -62,10 +61,10 @@ func (d *Decision) ask(p Policy, in Inputs) (why string, unknown bool) {
 			d.CurrentPercent = r.Percent
 		}
 		d.Saturated = d.Saturated || r.Saturated
-		unknown = unknown || r.Reactive == nil || r.Unknown > 0 || m.Forecast.Lost && p.Only != ReactiveHalf
+		d.Incomplete = d.Incomplete || r.Reactive == nil || r.Unknown > 0 || m.Forecast.Lost && p.Only != ReactiveHalf
 		now, ahead = append(now, p.told(ReactiveHalf, reactive.why)), append(ahead, p.told(ProactiveHalf, proactive.why))
 	}
-	return strings.Join(append(now, ahead...), "; "), unknown
+	return strings.Join(append(now, ahead...), "; ")
 }
 
 func larger(a, b *int32) *int32 {
@@ -85,7 +84,7 @@ func larger(a, b *int32) *int32 {
 //	settling   any         any             the larger of the current and the forecast's; nothing is recorded
 //
 // Where only one half is asked for, the other wants nothing; a load that is unknown lowers nothing even then.
-func (d *Decision) combine(p Policy, in Inputs, unknown bool) (want int32) {
+func (d *Decision) combine(p Policy, in Inputs) (want int32) {
 	reactive, proactive := d.Reactive, d.Proactive
 	switch p.Only {
 	case ReactiveHalf:
@@ -107,7 +106,7 @@ func (d *Decision) combine(p Policy, in Inputs, unknown bool) (want int32) {
 	if want == current && d.Reason != NoTelemetry && d.Reason != Settling {
 		d.Reason = Steady
 	}
-	if want < current && unknown {
+	if want < current && d.Incomplete {
 		want, d.Reason, d.Held = current, PartialData, true
 	}
 	return want

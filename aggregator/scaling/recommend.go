@@ -187,10 +187,11 @@ func (l load) replicas(p Policy) int32 {
 		ratio *= hidden
 	}
 	if l.missing == 0 && (l.unready == 0 || ratio <= 1) {
+		ratio, pods := l.settledRatio(ratio)
 		if p.near(ratio) {
 			return l.current
 		}
-		return sameWay(ratio, ratioOf(ratio, l.known), l.current)
+		return sameWay(ratio, ratioOf(ratio, pods), l.current)
 	}
 	// Fill in what is not known so that it slows the move: pods without load are taken to be at the target (or busier: to use all they
 	// hold) when shrinking and idle when growing; pods on their way are taken to be idle when growing, for they will take a share.

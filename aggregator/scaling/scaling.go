@@ -87,6 +87,7 @@ type Decision struct {
 	Reason         Reason
 	Message        string // one sentence with the numbers
 	Limited        LimitReason
+	Incomplete     bool // something that counts is not known: a metric, that of a ready pod, or a forecast that was there
 	Held           bool // fewer replicas would do, but missing data did not allow it
 	Saturated      bool // the ready pods are busy all the time: demand is at least what it looks like
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,6 +31,7 @@ type Options struct {
 type Directory struct {
 	log         *slog.Logger
 	scales      scales
+	knative     knative
 	pods        cache.SharedIndexInformer
 	replicaSets cache.SharedIndexInformer
 	nodes       cache.SharedIndexInformer
@@ -51,10 +53,11 @@ func New(opts Options) (*Directory, error) {
 		resources = []string{DefaultGPUResource}
 	}
 	d := &Directory{
-		log:    opts.Logger,
-		read:   map[ID]labels.Selector{},
-		scales: scales{getter: c.Scales, mapper: c.Mapper},
-		pods:   coreinformers.NewPodInformer(c.Pods, metav1.NamespaceAll, 0, indexers()),
+		log:     opts.Logger,
+		read:    map[ID]labels.Selector{},
+		scales:  scales{getter: c.Scales, mapper: c.Mapper},
+		knative: knative{client: c.Objects},
+		pods:    coreinformers.NewPodInformer(c.Pods, metav1.NamespaceAll, 0, indexers()),
 		replicaSets: metadatainformer.NewFilteredMetadataInformer(c.Metadata,
 			schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "replicasets"},
 			metav1.NamespaceAll, 0, cache.Indexers{}, nil).Informer(),
@@ -90,6 +93,9 @@ func (d *Directory) Synced() bool { return d.pods.HasSynced() && d.replicaSets.H
 
 // Target reads a scale target and its pods. Errors: ErrTargetNotFound, ErrNoSelector, ErrNotSynced, or what the API server said.
 func (d *Directory) Target(ctx context.Context, namespace string, ref Reference) (Target, error) {
+	if isKnative(ref) {
+		return d.knativeTarget(ctx, namespace, ref)
+	}
 	scale, err := d.scales.get(ctx, namespace, ref)
 	if errors.Is(err, ErrTargetNotFound) {
 		d.mu.Lock()
@@ -114,6 +120,9 @@ func (d *Directory) Target(ctx context.Context, namespace string, ref Reference)
 	if err != nil {
 		return Target{}, fmt.Errorf("%s %s/%s: selector %q: %w", ref.Kind, namespace, ref.Name, scale.Status.Selector, err)
 	}
+	if requirements, _ := selector.Requirements(); slices.ContainsFunc(requirements, func(r labels.Requirement) bool { return r.Key() == knativeRevisionUID }) {
+		target.ScaledBy = "Knative"
+	}
 	d.mu.Lock()
 	d.read[target.ID] = selector
 	d.mu.Unlock()
@@ -121,9 +130,12 @@ func (d *Directory) Target(ctx context.Context, namespace string, ref Reference)
 	return target, err
 }
 
-// Scale sets the replicas of a target through its scale subresource. A target that changed since it was read (by its Version)
+// Scale sets the replicas of a target through its scale subresource, or the floor of a Knative Service. A target that changed since it was read (by its Version)
 // is left alone and ErrConflict returned.
 func (d *Directory) Scale(ctx context.Context, namespace string, ref Reference, replicas int32, version string) error {
+	if isKnative(ref) {
+		return d.knative.setFloor(ctx, namespace, ref, replicas, version)
+	}
 	return d.scales.set(ctx, namespace, ref, replicas, version)
 }
 

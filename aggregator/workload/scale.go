@@ -27,6 +27,8 @@ type Clients struct {
 	Scales scale.ScalesGetter
 	// Mapper finds the resource of a kind. It should discover again when it does not know a kind, as controller-runtime's does.
 	Mapper meta.RESTMapper
+	// Objects reads and patches what has no scale subresource, Knative's; nil: such targets are an error.
+	Objects dynamic.Interface
 }
 
 // Connect makes the clients for a cluster. The configuration is not changed; its rate limit applies to each client apart.
@@ -48,7 +50,11 @@ func Connect(config *rest.Config, mapper meta.RESTMapper) (Clients, error) {
 	if err != nil {
 		return Clients{}, fmt.Errorf("scale client: %w", err)
 	}
-	return Clients{Pods: clientset, Metadata: meta, Scales: scales, Mapper: mapper}, nil
+	objects, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return Clients{}, fmt.Errorf("dynamic client: %w", err)
+	}
+	return Clients{Pods: clientset, Metadata: meta, Scales: scales, Mapper: mapper, Objects: objects}, nil
 }
 
 // scales reads and writes the scale subresource of any kind.

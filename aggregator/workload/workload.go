@@ -3,7 +3,7 @@
 //	scale subresource → selector → pods (informer)          pod → ReplicaSet → Deployment
 //	GPU pods by workload × their load → demand, once a minute
 //
-// Any kind with a scale subresource is a target; it is found by discovery. Pods come from one informer that keeps of each only
+// Any kind with a scale subresource is a target; it is found by discovery. So is a Knative Service (knative.go). Pods come from one informer that keeps of each only
 // what is asked for here.
 package workload
 
@@ -69,6 +69,10 @@ type Target struct {
 	ID ID
 	// Replicas is what the target is set to (spec.replicas of its scale).
 	Replicas int32
+	// Floor is the fewest replicas it may have, where that is what Scale sets: of a Knative Service, whose Replicas Knative chooses.
+	Floor *int32
+	// ScaledBy names what scales the target itself, such as Knative the Deployment of a Revision; "" when nothing does.
+	ScaledBy string
 	// Version is the resource version of that reading: a write that names it fails when the target has changed since.
 	Version string
 	// Pods are the target's pods, by name.

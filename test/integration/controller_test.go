@@ -66,6 +66,8 @@ func (s *telemetry) Pods(ctx context.Context, w controller.Workload, from, to ti
 	return s.Demand(ctx, w, "", from, to, step) // as little is known of them
 }
 
+func (s *telemetry) Filled() uint64 { return 0 }
+
 // targets hands the directory's targets to the controller.
 type targets struct{ *workload.Directory }
 
@@ -74,7 +76,7 @@ func (d targets) Target(ctx context.Context, namespace string, ref v1alpha1.Scal
 	if err != nil {
 		return controller.Target{}, err
 	}
-	out := controller.Target{Workload: controller.Workload(found.ID), Replicas: found.Replicas, Version: found.Version}
+	out := controller.Target{Workload: controller.Workload(found.ID), Replicas: found.Replicas, Floor: found.Floor, ScaledBy: found.ScaledBy, Version: found.Version}
 	states := map[workload.State]scaling.PodState{workload.Ready: scaling.Ready, workload.Unready: scaling.Unready, workload.Gone: scaling.Gone}
 	for _, p := range found.Pods {
 		out.Pods = append(out.Pods, controller.Pod{Name: p.Name, Node: p.Node, State: states[p.State], GPUs: p.GPUs, ReadySince: p.ReadySince})
@@ -106,6 +108,14 @@ func asAggregator(t *testing.T) *rest.Config {
 // startController runs the directory and the controller in a manager until the test ends.
 func startController(t *testing.T, seen *telemetry) *workload.Directory {
 	t.Helper()
+	directory, stop := runController(t, seen, func(c client.Client) client.Client { return c })
+	t.Cleanup(stop)
+	return directory
+}
+
+// runController runs them until stop, with a client that the test may change.
+func runController(t *testing.T, seen *telemetry, through func(client.Client) client.Client) (directory *workload.Directory, stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	account := asAggregator(t)
 	mgr, err := ctrl.NewManager(account, ctrl.Options{
@@ -121,12 +131,12 @@ func startController(t *testing.T, seen *telemetry) *workload.Directory {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	directory, err := workload.New(workload.Options{Clients: clients, Logger: log})
+	directory, err = workload.New(workload.Options{Clients: clients, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
 	reconciler, err := controller.New(controller.Options{
-		Client: mgr.GetClient(), Events: mgr.GetEventRecorder("foretide-aggregator"), Targets: targets{directory},
+		Client: through(mgr.GetClient()), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("foretide-aggregator"), Targets: targets{directory},
 		Evaluator: controller.NewEvaluator(seen, nil, seen, nil), Logger: log, SyncInterval: 200 * time.Millisecond,
 	})
 	if err != nil {
@@ -140,13 +150,12 @@ func startController(t *testing.T, seen *telemetry) *workload.Directory {
 	}
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
-	t.Cleanup(func() {
+	return directory, func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("manager: %v", err)
 		}
-	})
-	return directory
+	}
 }
 
 // deploy makes a Deployment with one ready pod, as the cluster's own controllers would, which do not run here.
@@ -174,20 +183,25 @@ func deploy(t *testing.T, namespace, name string) *appsv1.Deployment {
 		Spec: appsv1.ReplicaSetSpec{Replicas: &one, Selector: deployment.Spec.Selector, Template: template},
 	}
 	create(t, set)
-	pod := &corev1.Pod{
+	start(t, &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: namespace, Name: set.Name + "-x1", Labels: labels,
 			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(set, appsv1.SchemeGroupVersion.WithKind("ReplicaSet"))},
 		},
 		Spec: template.Spec,
-	}
+	})
+	return deployment
+}
+
+// start makes a pod that is ready, as a kubelet would.
+func start(t *testing.T, pod *corev1.Pod) {
+	t.Helper()
 	create(t, pod)
 	pod.Status.Phase = corev1.PodRunning
 	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(time.Now().Add(-time.Minute))}}
 	if err := apiServer.client.Status().Update(t.Context(), pod); err != nil {
 		t.Fatal(err)
 	}
-	return deployment
 }
 
 func create(t *testing.T, object client.Object) {

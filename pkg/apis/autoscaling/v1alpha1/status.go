@@ -57,11 +57,17 @@ type AdvancedHorizontalPodAutoscalerStatus struct {
 	// +optional
 	LastScaleTime *metav1.Time `json:"lastScaleTime,omitempty"`
 
+	// Replicas that someone else set, such as with `kubectl scale`, and that stand until something else is decided than when they
+	// were set; absent when none do. What is outside the bounds is set right at once all the same.
+	// +optional
+	ManualOverride *ManualOverrideStatus `json:"manualOverride,omitempty"`
+
 	// Why desiredReplicas is what it is.
 	// +optional
 	Decision *DecisionStatus `json:"decision,omitempty"`
 
-	// AbleToScale, ScalingActive, ScalingLimited, ForecastReady and DataFresh, each with a reason and the numbers behind it.
+	// AbleToScale, ScalingActive, ScalingLimited, ForecastReady, DataFresh and TargetConflict, each with a reason and the numbers
+	// behind it.
 	// +listType=map
 	// +listMapKey=type
 	// +optional
@@ -167,4 +173,7 @@ const (
 	ConditionForecastReady = "ForecastReady"
 	// ConditionDataFresh: there is fresh telemetry of every ready pod.
 	ConditionDataFresh = "DataFresh"
+	// ConditionTargetConflict: something else scales the target, so that this policy scales nothing; the reason names it. Under
+	// `observer`, so that it would scale nothing if it acted.
+	ConditionTargetConflict = "TargetConflict"
 )
