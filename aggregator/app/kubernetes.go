@@ -112,7 +112,7 @@ func (a *aggregator) decide(ctx context.Context, config *rest.Config, directory 
 	}
 	reconciler, err := controller.New(controller.Options{
 		Client: mgr.GetClient(), Events: mgr.GetEventRecorder("foretide-aggregator"), Targets: targets{directory}, Evaluator: a.evaluator(),
-		Observer: a.board, Logger: a.log, SyncInterval: a.options.SyncInterval,
+		Accuracies: a.board.ledger, Observer: a.board, Logger: a.log, SyncInterval: a.options.SyncInterval,
 	})
 	if err != nil {
 		return err

@@ -47,6 +47,8 @@ type Options struct {
 	Events    events.EventRecorder
 	Targets   Targets
 	Evaluator *Evaluator
+	// Accuracies says how good forecasts were; nil means that nobody knows.
+	Accuracies Accuracies
 	// Observer is shown every evaluation; nil means nobody looks.
 	Observer Observer
 	Logger   *slog.Logger
@@ -145,6 +147,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	r.Observer.Observed(evaluation)
 
 	before := policy.DeepCopy()
+	policy.Status.Accuracy = r.accuracy(policy, evaluation)
 	report(&policy.Status, policy.Generation, evaluation, act)
 	if act.scaled {
 		r.tellScaled(policy, evaluation, act)

@@ -36,9 +36,11 @@ type Evaluation struct {
 	Current *int32
 	// Decision is absent when the target could not be read; Problem then says why.
 	Decision *scaling.Decision
-	Problem  Note
-	Forecast Prediction
-	Data     Freshness
+	// ValidUntil is until when the decision holds if load and forecast stay as they are; zero when that cannot be said.
+	ValidUntil time.Time
+	Problem    Note
+	Forecast   Prediction
+	Data       Freshness
 }
 
 // Note is a state in one word and in a sentence.

@@ -122,6 +122,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 		},
 		&memory.Window, now)
 	out.Decision = &decision
+	out.ValidUntil = sooner(decision.Until, memory.rules.changeOfBounds(now, out.Lead))
 	return out
 }
 

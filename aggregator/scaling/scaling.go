@@ -17,6 +17,8 @@
 //   - limits on how fast replicas change count all changes since the workload was first seen, not only ours.
 package scaling
 
+import "time"
+
 // PodState says whether a pod's load tells anything about the workload's demand.
 type PodState int
 
@@ -117,5 +119,7 @@ type Decision struct {
 	Message        string // one sentence with the numbers
 	Limited        LimitReason
 	Held           bool // fewer replicas would do, but missing data did not allow it
-	Saturated      bool // the ready pods are busy all the time: demand is at least what it looks like
+	// Until is when a stabilization ends that keeps Replicas, if nothing else is recommended meanwhile; zero when none does.
+	Until     time.Time
+	Saturated bool // the ready pods are busy all the time: demand is at least what it looks like
 }

@@ -52,6 +52,8 @@ func (s *telemetry) Load(string, string, string, time.Time, time.Time) (controll
 
 func (s *telemetry) Trouble(string, time.Time) string { return "" }
 
+func (s *telemetry) Filled() uint64 { return 0 }
+
 func (s *telemetry) Demand(_ context.Context, _ controller.Workload, from, to time.Time, step time.Duration) ([]float64, error) {
 	values := make([]float64, int(to.Sub(from)/step))
 	for i := range values {

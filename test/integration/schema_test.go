@@ -4,13 +4,18 @@ package integration
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
@@ -203,6 +208,10 @@ func TestKubectlPrintsTheColumns(t *testing.T) {
 			Name: v1alpha1.ResourceGPU, Current: v1alpha1.MetricValueStatus{AverageUtilization: &current},
 		},
 	}}
+	policy.Status.ProactiveReplicas, policy.Status.ReactiveReplicas = new(int32(7)), new(int32(8))
+	policy.Status.LeadTimeSeconds, policy.Status.Periodicity = new(int32(240)), new(int32(86400))
+	policy.Status.Decision = &v1alpha1.DecisionStatus{Reason: "ReactiveDemand", ValidUntil: &metav1.Time{Time: time.Now()}}
+	policy.Status.Accuracy = &v1alpha1.AccuracyStatus{LeadSeconds: 900, At: metav1.Now(), Day: &v1alpha1.AccuracyOver{AccuracyPercent: new(int32(86)), CoveragePercent: 94}}
 	if err := apiServer.client.Status().Update(t.Context(), policy); err != nil {
 		t.Fatal(err)
 	}
@@ -211,6 +220,64 @@ func TestKubectlPrintsTheColumns(t *testing.T) {
 		t.Fatal(full, err)
 	}
 	expectTable(t, full, "columns observer bert gpu 20 189 8 4 1 8")
+	wide, err := kubectl(t, nil, "get", "ahpa", "columns", "-o", "wide")
+	if err != nil {
+		t.Fatal(wide, err)
+	}
+	lines := strings.Split(strings.TrimSpace(wide), "\n")
+	const heading = "NAME STRATEGY REFERENCE METRIC TARGET(%) CURRENT(%) DESIREDPODS REPLICAS MINPODS MAXPODS PROACTIVE REACTIVE LEAD(S) ACCURACY(%) DECISION AGE"
+	if got := strings.Join(strings.Fields(lines[0]), " "); got != heading {
+		t.Errorf("heading is\n%s, want\n%s", got, heading)
+	}
+	if got := strings.Join(strings.Fields(lines[1]), " "); !strings.HasPrefix(got, "columns observer bert gpu 20 189 8 4 1 8 7 8 240 86 ReactiveDemand ") {
+		t.Errorf("row is\n%s", got)
+	}
+}
+
+// The table as the API server makes it, for whatever asks.
+func TestTheAPIServersTableHasTheColumns(t *testing.T) {
+	if err := apiServer.client.Create(t.Context(), manifest("table")); err != nil {
+		t.Fatal(err)
+	}
+	client, err := rest.HTTPClientFor(apiServer.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := strings.TrimSuffix(apiServer.config.Host, "/")
+	if !strings.Contains(url, "://") {
+		url = "https://" + url
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/apis/"+v1alpha1.GroupVersion().String()+"/namespaces/default/advancedhorizontalpodautoscalers/table", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
+	answer, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	var table metav1.Table
+	if err := json.NewDecoder(answer.Body).Decode(&table); err != nil {
+		t.Fatal(err)
+	}
+	var shown, wide []string
+	for _, c := range table.ColumnDefinitions {
+		if c.Priority == 0 {
+			shown = append(shown, c.Name)
+		} else {
+			wide = append(wide, c.Name)
+		}
+	}
+	if got := strings.Join(shown, " "); got != "Name Strategy Reference Metric Target(%) Current(%) DesiredPods Replicas MinPods MaxPods Age" {
+		t.Errorf("columns %s", got)
+	}
+	if got := strings.Join(wide, " "); got != "Proactive Reactive Lead(s) Accuracy(%) Decision" {
+		t.Errorf("more columns %s", got)
+	}
+	if len(table.Rows) != 1 || fmt.Sprint(table.Rows[0].Cells[:10]) != "[table observer bert gpu 20 <nil> <nil> <nil> 1 8]" {
+		t.Errorf("rows %+v", table.Rows)
+	}
 }
 
 // expectTable checks what kubectl printed: the heading, and the one row without its age.

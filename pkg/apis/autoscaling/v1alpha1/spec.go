@@ -25,6 +25,8 @@ import (
 // +kubebuilder:printcolumn:name="MaxPods",type=integer,JSONPath=`.spec.maxReplicas`,description="upper bound"
 // +kubebuilder:printcolumn:name="Proactive",type=integer,JSONPath=`.status.proactiveReplicas`,priority=1,description="replicas the forecast asks for"
 // +kubebuilder:printcolumn:name="Reactive",type=integer,JSONPath=`.status.reactiveReplicas`,priority=1,description="replicas the present load asks for"
+// +kubebuilder:printcolumn:name="Lead(s)",type=integer,JSONPath=`.status.leadTimeSeconds`,priority=1,description="how far ahead pods are asked for, seconds"
+// +kubebuilder:printcolumn:name="Accuracy(%)",type=integer,JSONPath=`.status.accuracy.day.accuracyPercent`,priority=1,description="how much of the last day's demand was forecast right, percent; empty while that is not known"
 // +kubebuilder:printcolumn:name="Decision",type=string,JSONPath=`.status.decision.reason`,priority=1,description="why the decision is what it is, in a word"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type AdvancedHorizontalPodAutoscaler struct {
