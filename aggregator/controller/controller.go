@@ -177,9 +177,9 @@ func (r *Reconciler) sync(ctx context.Context, policy *v1alpha1.AdvancedHorizont
 	target, err := r.Targets.Target(ctx, policy.Namespace, ref)
 	if err != nil {
 		evaluation := describe(policy, now)
-		evaluation.Problem = Note{"FailedGetScale", err.Error()}
+		evaluation.Problem = Note{failedGetScale, err.Error()}
 		if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
-			evaluation.Problem = Note{"TargetNotFound", fmt.Sprintf("%s %s %q is not in namespace %q", ref.APIVersion, ref.Kind, ref.Name, policy.Namespace)}
+			evaluation.Problem = Note{targetNotFound, fmt.Sprintf("%s %s %q is not in namespace %q", ref.APIVersion, ref.Kind, ref.Name, policy.Namespace)}
 		}
 		// What happened meanwhile is not known, nor with how many replicas it comes back: the next look starts a new window.
 		r.Evaluator.Forget(policy.UID)

@@ -86,4 +86,6 @@ const (
 type Freshness struct {
 	State State
 	Note  Note
+	// Newest is the end of the newest window of any pod, by its node's clock; zero when no load is known.
+	Newest time.Time
 }

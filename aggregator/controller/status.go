@@ -117,7 +117,7 @@ func conditions(e Evaluation, act action) map[string]stated {
 	}
 	out[v1alpha1.ConditionScalingActive] = active(*e.Decision)
 	out[v1alpha1.ConditionScalingLimited] = limited(*e.Decision, e)
-	out[v1alpha1.ConditionDataFresh] = stated(e.Data)
+	out[v1alpha1.ConditionDataFresh] = stated{e.Data.State, e.Data.Note}
 	ready := False
 	if e.Forecast.Acts {
 		ready = True
@@ -137,7 +137,7 @@ func active(d scaling.Decision) stated {
 func limited(d scaling.Decision, e Evaluation) stated {
 	switch {
 	case e.WrongBounds != "":
-		return stated{True, Note{"InvalidBounds", e.WrongBounds + "; it holds at no time, and nothing is removed until it is mended"}}
+		return stated{True, Note{invalidBounds, e.WrongBounds + "; it holds at no time, and nothing is removed until it is mended"}}
 	case d.Reason == scaling.OutsideBounds:
 		return stated{True, Note{string(d.Limited), d.Message}}
 	case d.Limited == scaling.ScaleUpLimit:
