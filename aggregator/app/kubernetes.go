@@ -110,8 +110,14 @@ func (a *aggregator) decide(ctx context.Context, config *rest.Config, directory 
 	if err != nil {
 		return err
 	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	evaluator := a.evaluator()
+	evaluator.Calendars = clusterCalendars(client)
 	reconciler, err := controller.New(controller.Options{
-		Client: mgr.GetClient(), Events: mgr.GetEventRecorder("foretide-aggregator"), Targets: targets{directory}, Evaluator: a.evaluator(),
+		Client: mgr.GetClient(), Events: mgr.GetEventRecorder("foretide-aggregator"), Targets: targets{directory}, Evaluator: evaluator,
 		Accuracies: a.board.ledger, Observer: a.board, Logger: a.log, SyncInterval: a.options.SyncInterval,
 	})
 	if err != nil {

@@ -15,6 +15,9 @@ import (
 // Evaluator makes the decision for a policy from what its pods do, what its workload did, and the time. It asks no API server
 // and changes nothing, so the same code runs without a cluster. It is safe for concurrent use, one call at a time for a policy.
 type Evaluator struct {
+	// Calendars knows the calendar files that policies name; nil means that none can be read.
+	Calendars Calendars
+
 	loads     Loads
 	forecasts *forecasts
 
@@ -37,9 +40,9 @@ type window struct {
 }
 
 // days is the policy's calendar, which is made when it changes.
-func (w *window) days(spec *v1alpha1.AdvancedHorizontalPodAutoscalerSpec) *calendar {
-	if !w.calendar.of(spec) {
-		w.calendar = newCalendar(spec)
+func (w *window) days(spec *v1alpha1.AdvancedHorizontalPodAutoscalerSpec, files []file) *calendar {
+	if !w.calendar.of(spec, files) {
+		w.calendar = newCalendar(spec, files)
 	}
 	return w.calendar
 }
@@ -105,7 +108,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 	pods, settling, fresh := e.observe(target, memory.since(target.Pods, now), now)
 	out.Data = fresh
 	perPod := gpusPerPod(target.Pods)
-	out.Forecast = e.forecasts.predict(ctx, asked{target.Workload, *policy.Spec.Prediction.Quantile, memory.days(&policy.Spec), perPod}, out.Lead, now)
+	out.Forecast = e.forecasts.predict(ctx, asked{target.Workload, *policy.Spec.Prediction.Quantile, memory.days(&policy.Spec, e.files(ctx, policy, now)), perPod}, out.Lead, now)
 
 	wanted := memory.rules.of(policy, target.Replicas, now, out.Lead)
 	out.Min, out.Max, out.WrongBounds = wanted.MinReplicas, wanted.MaxReplicas, memory.rules.wrong
