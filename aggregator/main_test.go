@@ -73,3 +73,16 @@ func TestWrongArgumentsAreNamed(t *testing.T) {
 		}
 	}
 }
+
+func TestAsAPluginOfKubectlItServesNothing(t *testing.T) {
+	for got, want := range map[string]string{
+		strings.Join(arguments([]string{"/usr/local/bin/kubectl-foretide"}), " "):       "help",
+		strings.Join(arguments([]string{"kubectl-foretide", "explain", "ahpa/x"}), " "): "explain ahpa/x",
+		strings.Join(arguments([]string{"/aggregator", "--log.level=debug"}), " "):      "--log.level=debug",
+		strings.Join(arguments([]string{"/aggregator"}), " "):                           "",
+	} {
+		if got != want {
+			t.Errorf("arguments %q, want %q", got, want)
+		}
+	}
+}

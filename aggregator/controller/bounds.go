@@ -20,6 +20,7 @@ type bounds struct {
 
 // boundsWindow are bounds in the minutes of a mask between two moments, by the clock of a location.
 type boundsWindow struct {
+	path       string    // of the entry
 	start, end time.Time // zero = open
 	minutes    cron.Mask
 	min, max   int32
@@ -50,7 +51,8 @@ func newBounds(spec *v1alpha1.AdvancedHorizontalPodAutoscalerSpec) (b bounds, wr
 				troubles = append(troubles, fmt.Sprintf("spec.instanceBounds[%d].bounds[%d].cron is %q: %v", i, k, c.Cron, err))
 				continue
 			}
-			b.windows = append(b.windows, boundsWindow{start, end, minutes, c.MinReplicas, c.MaxReplicas})
+			path := fmt.Sprintf("spec.instanceBounds[%d].bounds[%d] (%s)", i, k, c.Cron)
+			b.windows = append(b.windows, boundsWindow{path, start, end, minutes, c.MinReplicas, c.MaxReplicas})
 		}
 	}
 	return b, strings.Join(troubles, "; ")
@@ -69,7 +71,7 @@ func moment(text string, location *time.Location) (time.Time, error) {
 func (b bounds) at(now time.Time) (least, most int32) {
 	here, found := now.In(b.location), false
 	for _, w := range b.windows {
-		if now.Before(w.start) || !w.end.IsZero() && !now.Before(w.end) || !w.minutes.Has(here) {
+		if !w.holds(here) {
 			continue
 		}
 		least, most, found = max(least, w.min), max(most, w.max), true
@@ -78,6 +80,11 @@ func (b bounds) at(now time.Time) (least, most int32) {
 		return b.min, b.max
 	}
 	return least, most
+}
+
+// holds tells whether a window does at a moment, by the clock of its location.
+func (w boundsWindow) holds(at time.Time) bool {
+	return !at.Before(w.start) && (w.end.IsZero() || at.Before(w.end)) && w.minutes.Has(at)
 }
 
 // ahead returns the bounds of now, with as many replicas at least as any minute until lead will ask for: they are there in time.
