@@ -36,6 +36,10 @@ bin/agent:
 bin/aggregator:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./aggregator
 
+.PHONY: kubectl-plugin
+kubectl-plugin: bin/aggregator ## Build bin/kubectl-foretide, a link: put both into a folder of your PATH for kubectl foretide explain ahpa/NAME
+	ln -sf aggregator bin/kubectl-foretide
+
 $(FAKENVML): $(wildcard test/fakenvml/lib/*) test/fakenvml/build.sh
 	test/fakenvml/build.sh $(@D)
 

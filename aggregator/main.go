@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"syscall"
 	_ "time/tzdata" // policies name time zones, and an image may have none
@@ -32,17 +33,30 @@ const usage = `Usage: aggregator [command] [flags]
   restore   copy a snapshot to where a history is to be
   version   print the version
 
-aggregator <command> --help lists a command's flags.
+aggregator <command> --help lists a command's flags. Under the name kubectl-foretide it is a plugin of kubectl:
+kubectl foretide explain ahpa/<name>
 `
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	err := run(ctx, arguments(os.Args), os.Stdout, os.Stderr)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "aggregator:", err)
 		os.Exit(1)
 	}
+}
+
+// plugin is the name under which kubectl finds the binary: a link to it. `kubectl foretide explain ahpa/web` then is
+// `aggregator explain ahpa/web`.
+const plugin = "kubectl-foretide"
+
+// arguments are those of the process. Without any the plugin says what it can do, and serves nothing.
+func arguments(all []string) []string {
+	if len(all) == 1 && filepath.Base(all[0]) == plugin {
+		return []string{"help"}
+	}
+	return all[1:]
 }
 
 // run runs the command that the arguments begin with. Help goes to out and is no error.

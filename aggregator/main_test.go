@@ -58,18 +58,31 @@ func TestVersionIsPrinted(t *testing.T) {
 func TestWrongArgumentsAreNamed(t *testing.T) {
 	for want, args := range map[string][]string{
 		`command is "scale": it must be serve, forecast, explain, adopt, backtest, import, inspect, restore or version`: {"scale"},
-		`flag provided but not defined: -fake (aggregator serve --help lists the flags)`:                         {"--fake"},
-		`flag provided but not defined: -trace (aggregator serve --help lists the flags)`:                        {"serve", "--trace=a.csv"},
-		`argument "now": there are only flags (aggregator inspect --help lists the flags)`:                       {"inspect", "now"},
-		`invalid value "loud" for flag -log.level: it must be debug, info, warn or error`:                        {"--log.level=loud"},
-		`--live.window is "5m0s": it must be 1s to 2m`:                                                           {"--live.window=5m"},
-		`--snapshot is "": it must be the folder of a snapshot`:                                                  {"restore"},
-		`--workload is "": it must be namespace/Kind/name, such as default/Deployment/llama`:                     {"import"},
-		`--policies.path is "": it must be a file or directory when --kubernetes.enabled=false`:                  {"serve", "--kubernetes.enabled=false"},
+		`flag provided but not defined: -fake (aggregator serve --help lists the flags)`:                                {"--fake"},
+		`flag provided but not defined: -trace (aggregator serve --help lists the flags)`:                               {"serve", "--trace=a.csv"},
+		`argument "now": there are only flags (aggregator inspect --help lists the flags)`:                              {"inspect", "now"},
+		`invalid value "loud" for flag -log.level: it must be debug, info, warn or error`:                               {"--log.level=loud"},
+		`--live.window is "5m0s": it must be 1s to 2m`:                                                                  {"--live.window=5m"},
+		`--snapshot is "": it must be the folder of a snapshot`:                                                         {"restore"},
+		`--workload is "": it must be namespace/Kind/name, such as default/Deployment/llama`:                            {"import"},
+		`--policies.path is "": it must be a file or directory when --kubernetes.enabled=false`:                         {"serve", "--kubernetes.enabled=false"},
 	} {
 		var out, log bytes.Buffer
 		if err := run(t.Context(), args, &out, &log); err == nil || !strings.Contains(err.Error(), want) || out.Len() > 0 {
 			t.Errorf("%q: error %v, output %q; want %s", args, err, out.String(), want)
+		}
+	}
+}
+
+func TestAsAPluginOfKubectlItServesNothing(t *testing.T) {
+	for got, want := range map[string]string{
+		strings.Join(arguments([]string{"/usr/local/bin/kubectl-foretide"}), " "):       "help",
+		strings.Join(arguments([]string{"kubectl-foretide", "explain", "ahpa/x"}), " "): "explain ahpa/x",
+		strings.Join(arguments([]string{"/aggregator", "--log.level=debug"}), " "):      "--log.level=debug",
+		strings.Join(arguments([]string{"/aggregator"}), " "):                           "",
+	} {
+		if got != want {
+			t.Errorf("arguments %q, want %q", got, want)
 		}
 	}
 }

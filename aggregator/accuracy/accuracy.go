@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// The levels that are compared: the median as the point forecast, and the one that GPUs are kept ready by.
+// The levels that are compared: the median as the point forecast, and one that GPUs are kept ready by, which is Upper where nobody
+// wants another.
 const (
 	Median = 0.5
 	Upper  = 0.95
@@ -65,7 +66,8 @@ type demand struct {
 
 // comparison is that of one lead.
 type comparison struct {
-	ahead int64 // minutes
+	ahead int64   // minutes
+	upper float64 // level
 	// waiting are forecasts of the minutes up to last; that of minute m is at m modulo its length.
 	waiting []waiting
 	last    int64
@@ -83,11 +85,11 @@ type sums struct {
 	demand, missed, off, loss float32 // missed is Σ|…|, off the same with its sign, loss of both levels
 }
 
-// New returns an empty record of forecasts so far ahead, in whole minutes.
-func New(leads []time.Duration) *Record {
+// New returns an empty record of forecasts so far ahead, in whole minutes, with an upper level between 0 and 1.
+func New(leads []time.Duration, upper float64) *Record {
 	r := &Record{leads: make([]comparison, len(leads)), newest: math.MinInt64}
 	for i, lead := range leads {
-		r.leads[i] = comparison{ahead: int64(lead / time.Minute), waiting: make([]waiting, (lead+late)/time.Minute), last: math.MinInt64}
+		r.leads[i] = comparison{ahead: int64(lead / time.Minute), upper: upper, waiting: make([]waiting, (lead+late)/time.Minute), last: math.MinInt64}
 	}
 	return r
 }
@@ -155,7 +157,7 @@ func (c *comparison) compare(minute int64, gpus float64) {
 	s.demand += float32(gpus)
 	s.missed += float32(math.Abs(gpus - median))
 	s.off += float32(median - gpus)
-	s.loss += float32(pinball(Median, gpus-median) + pinball(Upper, gpus-upper))
+	s.loss += float32(pinball(Median, gpus-median) + pinball(c.upper, gpus-upper))
 }
 
 // hourOf is that in which a minute lies that ended at its number.

@@ -38,7 +38,7 @@ func score(t *testing.T, r *Record, lead int, over time.Duration, now time.Time)
 func near(a, b float64) bool { return math.Abs(a-b) <= 1e-6*max(1, math.Abs(b)) }
 
 func TestScoresAreTheOnesByHand(t *testing.T) {
-	r := New(leads)
+	r := New(leads, Upper)
 	// For fifteen minutes 2 GPUs are asked for, for five 4; forecast are 3, and 3.5 at the upper level.
 	now := walk(r, 2*1440+1, always(Point{3, 3.5}), func(i int) float64 {
 		if i%20 >= 15 {
@@ -59,7 +59,7 @@ func TestScoresAreTheOnesByHand(t *testing.T) {
 }
 
 func TestEachLeadIsComparedWithItsOwnMinute(t *testing.T) {
-	r := New(leads)
+	r := New(leads, Upper)
 	// The forecast at each moment is the demand then: at lead L it is off by the rise in L, less two minutes to the middle of five.
 	const rise = 0.01 // GPUs a minute
 	level := func(i int) float64 { return rise * float64(i) }
@@ -77,7 +77,7 @@ func TestEachLeadIsComparedWithItsOwnMinute(t *testing.T) {
 }
 
 func TestWhatIsMissingIsSkippedAndNotZero(t *testing.T) {
-	r := New(leads)
+	r := New(leads, Upper)
 	now := walk(r, 2*1440, func(i int) Point {
 		if i%3 == 0 {
 			return Point{math.NaN(), math.NaN()}
@@ -99,7 +99,7 @@ func TestWhatIsMissingIsSkippedAndNotZero(t *testing.T) {
 }
 
 func TestAForecastOfAnotherMinuteIsNotTakenForThisOnes(t *testing.T) {
-	r := New(leads)
+	r := New(leads, Upper)
 	r.Forecast(noon, []Point{{1, 2}, {1, 2}, {1, 2}})
 	// Nothing more is forecast for so long that the ring comes round to the same place.
 	round := time.Duration(len(r.leads[0].waiting)) * time.Minute
@@ -123,7 +123,7 @@ func compared(r *Record, lead int) (n int) {
 }
 
 func TestTooLittleComparedHasNoScore(t *testing.T) {
-	r := New(leads)
+	r := New(leads, Upper)
 	if _, ok := r.Score(0, day, noon); ok {
 		t.Error("an empty record has a score")
 	}
@@ -141,7 +141,7 @@ func TestTooLittleComparedHasNoScore(t *testing.T) {
 }
 
 func TestOldHoursAreForgotten(t *testing.T) {
-	r := New(leads)
+	r := New(leads, Upper)
 	now := walk(r, 10*1440, func(i int) Point {
 		if i < 5*1440 {
 			return Point{2, 2}
@@ -160,7 +160,7 @@ func TestOldHoursAreForgotten(t *testing.T) {
 }
 
 func TestWithoutDemandThereIsOnlyCoverage(t *testing.T) {
-	r := New(leads)
+	r := New(leads, Upper)
 	now := walk(r, 1440, always(Point{0, 1}), always(0.))
 	s := score(t, r, 0, day, now)
 	if !math.IsNaN(s.WAPE) || !math.IsNaN(s.Pinball) || !math.IsNaN(s.Bias) || s.Coverage != 1 {
@@ -169,7 +169,7 @@ func TestWithoutDemandThereIsOnlyCoverage(t *testing.T) {
 }
 
 func TestADemandThatIsToldTwiceCountsOnce(t *testing.T) {
-	r := New(leads)
+	r := New(leads, Upper)
 	r.Forecast(noon, []Point{{1, 2}, {1, 2}, {1, 2}})
 	for range 2 {
 		r.Demand(noon.Add(leads[0]), 1)
@@ -182,7 +182,7 @@ func TestADemandThatIsToldTwiceCountsOnce(t *testing.T) {
 
 // BenchmarkMinute is what a workload costs each minute: a forecast and a demand.
 func BenchmarkMinute(b *testing.B) {
-	r := New(leads)
+	r := New(leads, Upper)
 	points := []Point{{1, 2}, {1, 2}, {1, 2}}
 	now := walk(r, 8*1440, always(points[0]), always(1.))
 	b.ReportAllocs()
@@ -197,13 +197,13 @@ func BenchmarkMinute(b *testing.B) {
 func BenchmarkNew(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		New(leads)
+		New(leads, Upper)
 	}
 }
 
 // BenchmarkScore is what a scrape costs for each workload, lead and time.
 func BenchmarkScore(b *testing.B) {
-	r := New(leads)
+	r := New(leads, Upper)
 	now := walk(r, 8*1440, always(Point{1, 2}), always(1.))
 	b.ReportAllocs()
 	for b.Loop() {

@@ -30,7 +30,7 @@ func Adopt(ctx context.Context, args []string, out io.Writer) error {
 	if !ok || namespace == "" || hpa == "" {
 		return fmt.Errorf("--hpa is %q: it must be namespace/name", *name)
 	}
-	config, err := userConfig(*kubeconfig)
+	config, err := userConfig(userAccess(*kubeconfig, ""))
 	if err != nil {
 		return err
 	}

@@ -147,6 +147,7 @@ func (a *aggregator) recordDemand(workloads func() []workload.Workload) (*worklo
 		return nil, err
 	}
 	a.board.exporter, err = exporter.New(exporter.Options{
+		DecisionReasons: controller.DecisionReasons(), LimitReasons: controller.LimitReasons(), AHPANames: a.options.WebAHPANames,
 		Demands: func(now time.Time) []exporter.Demand {
 			var out []exporter.Demand
 			for _, d := range recorder.Demands(now) {

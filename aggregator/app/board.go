@@ -34,9 +34,9 @@ func newBoard(store *storage.Store, log *slog.Logger) *board {
 
 // Observed implements controller.Observer.
 func (b *board) Observed(e controller.Evaluation) {
-	b.exporter.Observe(toMetrics(e))
 	b.ledger.observe(e)
 	b.minutes.observe(e)
+	b.exporter.Observe(b.toMetrics(e))
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.latest[e.Namespace+"/"+e.Name] = e
@@ -50,11 +50,14 @@ func (b *board) Forgotten(namespace, name string) {
 	delete(b.latest, namespace+"/"+name)
 }
 
-func toMetrics(e controller.Evaluation) exporter.Policy {
+func (b *board) toMetrics(e controller.Evaluation) exporter.Policy {
 	p := exporter.Policy{
 		Namespace: e.Namespace, Name: e.Name, At: e.At, Took: e.Took,
 		Min: e.Min, Max: e.Max, Current: e.Current, TargetPercent: e.TargetPercent, Reason: e.Problem.Reason,
-		ForecastReady: e.Forecast.Acts, Lead: e.Lead,
+		Limited: e.Limited(), ForecastReady: e.Forecast.Acts, Lead: e.Lead,
+	}
+	if !e.Data.Newest.IsZero() {
+		p.Age = new(e.At.Sub(e.Data.Newest))
 	}
 	if d := e.Decision; d != nil {
 		p.Desired, p.Proactive, p.Reactive = &d.Replicas, d.Proactive, d.Reactive
@@ -69,6 +72,12 @@ func toMetrics(e controller.Evaluation) exporter.Policy {
 	}
 	for _, peak := range e.Forecast.Peaks {
 		p.Peaks = append(p.Peaks, exporter.Peak(peak))
+	}
+	accuracy, _ := b.ledger.Accuracy(e.Workload, e.Quantile, e.Lead, e.At)
+	for i, s := range []*controller.Score{accuracy.Day, accuracy.Week} {
+		if s != nil {
+			p.Accuracies = append(p.Accuracies, exporter.Accuracy{Over: comparedOver[i].name, WAPE: s.WAPE, Coverage: s.Coverage})
+		}
 	}
 	return p
 }
@@ -100,14 +109,11 @@ func (b *board) Policies(now time.Time) []ui.Policy {
 func (b *board) toPage(e controller.Evaluation, now time.Time) ui.Policy {
 	p := ui.Policy{
 		Namespace: e.Namespace, Name: e.Name, Strategy: string(e.Strategy), Target: e.Workload.Kind + " " + e.Workload.Name,
-		TargetPercent: e.TargetPercent, Min: e.Min, Max: e.Max,
+		TargetPercent: e.TargetPercent, Min: e.Min, Max: e.Max, Current: e.Current,
 		Reason: e.Problem.Reason, Message: e.Problem.Message, Forecast: e.Forecast.Note.Message,
 	}
-	if e.Current != nil {
-		p.Current = *e.Current
-	}
 	if d := e.Decision; d != nil {
-		p.Desired, p.Proactive, p.Reactive, p.UtilizationPercent = d.Replicas, d.Proactive, d.Reactive, d.CurrentPercent
+		p.Desired, p.Proactive, p.Reactive, p.UtilizationPercent = &d.Replicas, d.Proactive, d.Reactive, d.CurrentPercent
 		p.Reason, p.Message = string(d.Reason), d.Message
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

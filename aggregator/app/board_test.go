@@ -33,7 +33,7 @@ func boardAt(t *testing.T, now time.Time) (b *board, metrics func() string) {
 	b = newBoard(store, slog.New(slog.DiscardHandler))
 	b.exporter, err = exporter.New(exporter.Options{
 		Demands: func(time.Time) []exporter.Demand { return nil }, Forecasts: b.ledger.forecasts, Nodes: func(time.Time) []exporter.Node { return nil },
-		Now: func() time.Time { return now },
+		Now: func() time.Time { return now }, DecisionReasons: controller.DecisionReasons(), LimitReasons: controller.LimitReasons(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func evaluated(at time.Time) controller.Evaluation {
 		TargetPercent: 20, Min: 1, Max: 8, Lead: 3 * time.Minute, Quantile: 0.95,
 		Workload: controller.Workload{Namespace: "default", Kind: "Deployment", Name: "web"}, Current: number(2),
 		Decision: &scaling.Decision{Replicas: 4, Reactive: number(3), Proactive: number(4), CurrentPercent: number(29),
-			Reason: scaling.ForecastDemand, Message: "4 replicas"},
+			Reason: scaling.ForecastDemand, Limited: scaling.ScaleUpLimit, Message: "4 replicas"},
 		Forecast: controller.Prediction{
 			Acts:  true,
 			Peaks: []controller.Peak{{Quantile: 0.5, GPUs: 0.6}, {Quantile: 0.95, GPUs: 0.75}},
@@ -72,7 +72,7 @@ func evaluated(at time.Time) controller.Evaluation {
 			Forecast: &forecast.Forecast{Start: at, Step: time.Minute, Levels: []float64{0.5, 0.95}, Mean: []float64{1, 2},
 				Quantiles: [][]float64{{1, 2}, {3, 4}}},
 		},
-		Data: controller.Freshness{State: controller.True},
+		Data: controller.Freshness{State: controller.True, Newest: at.Add(-1500 * time.Millisecond)},
 	}
 }
 
@@ -101,7 +101,11 @@ func TestEvaluationBecomesMetricsAndPage(t *testing.T) {
 		`foretide_policy_utilization_ratio{namespace="default",policy="web"} 0.29`,
 		`foretide_policy_forecast_ready{namespace="default",policy="web"} 1`,
 		`foretide_policy_data_fresh{namespace="default",policy="web"} 1`,
-		`foretide_policy_decision_info{namespace="default",policy="web",reason="ForecastDemand"} 1`,
+		`foretide_policy_decision_reason{namespace="default",policy="web",reason="ForecastDemand"} 1`,
+		`foretide_policy_decision_reason{namespace="default",policy="web",reason="Steady"} 0`,
+		`foretide_policy_limited_reason{namespace="default",policy="web",reason="ScaleUpLimit"} 1`,
+		`foretide_policy_limited_reason{namespace="default",policy="web",reason="InvalidBounds"} 0`,
+		`foretide_aggregator_decision_telemetry_age_seconds_sum 1.5`,
 		`foretide_policy_forecast_peak_gpus{namespace="default",policy="web",quantile="0.95"} 0.75`,
 		`foretide_forecast_demand_gpus{kind="Deployment",lead="1m",name="web",namespace="default",quantile="0.95"} 3`,
 		`foretide_aggregator_decision_duration_seconds_sum 0.003`,
@@ -113,11 +117,11 @@ func TestEvaluationBecomesMetricsAndPage(t *testing.T) {
 	got := b.Policies(now)
 	want := []ui.Policy{{
 		Namespace: "default", Name: "web", Strategy: "auto", Target: "Deployment web", TargetPercent: 20, UtilizationPercent: number(29),
-		Min: 1, Max: 8, Proactive: number(4), Reactive: number(3), Reason: "ForecastDemand", Message: "4 replicas", Forecast: "seasonal",
+		Min: 1, Max: 8, Current: number(2), Desired: number(4), Proactive: number(4), Reactive: number(3), Reason: "ForecastDemand", Message: "4 replicas", Forecast: "seasonal",
 		Mean: ui.Line{Start: now, Step: time.Minute, Values: []float64{1, 2}}, Upper: ui.Line{Start: now, Step: time.Minute, Values: []float64{3, 4}},
 		UpperName: "p95",
 	}}
-	if d := cmp.Diff(want, got, cmpopts.IgnoreFields(ui.Policy{}, "Actual", "Earlier", "Current", "Desired")); d != "" {
+	if d := cmp.Diff(want, got, cmpopts.IgnoreFields(ui.Policy{}, "Actual", "Earlier")); d != "" {
 		t.Errorf("page (-want +got):\n%s", d)
 	}
 	actual, earlier := got[0].Actual, got[0].Earlier
@@ -145,11 +149,11 @@ func TestWhatIsNotKnownIsAbsent(t *testing.T) {
 			t.Errorf("there is a series of %s:\n%s", name, page)
 		}
 	}
-	if want := `foretide_policy_decision_info{namespace="default",policy="web",reason="TargetNotFound"} 1`; !strings.Contains(page, want) {
+	if want := `foretide_policy_decision_reason{namespace="default",policy="web",reason="TargetNotFound"} 1`; !strings.Contains(page, want) {
 		t.Errorf("no %s in\n%s", want, page)
 	}
 	p := b.Policies(now)[0]
-	if p.Reason != "TargetNotFound" || p.Message != "there is no Deployment web" || p.Reactive != nil || p.Proactive != nil ||
+	if p.Reason != "TargetNotFound" || p.Message != "there is no Deployment web" || p.Current != nil || p.Desired != nil || p.Reactive != nil || p.Proactive != nil ||
 		p.UtilizationPercent != nil || p.Mean.Values != nil || p.Upper.Values != nil || p.UpperName != "" {
 		t.Errorf("page: %+v", p)
 	}

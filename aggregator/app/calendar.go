@@ -31,9 +31,27 @@ func namedDays(days map[string]string) (map[forecast.Date]time.Weekday, error) {
 		if err != nil || like < 0 {
 			return nil, fmt.Errorf("days has %q: %q; it must be %s", text, days[text], allowed["days"])
 		}
-		named[forecast.Date{Year: date.Year(), Month: date.Month(), Day: date.Day()}] = weekdays[like]
+		named[dateOf(date)] = weekdays[like]
 	}
 	return named, nil
+}
+
+// scaledDays are dates and how many times their demand is what it would be else.
+func scaledDays(scales map[string]float64) (map[forecast.Date]float64, error) {
+	scaled := map[forecast.Date]float64{}
+	for _, text := range slices.Sorted(maps.Keys(scales)) {
+		date, err := time.Parse(time.DateOnly, text)
+		if times := scales[text]; err != nil || !(times >= 0.01 && times <= 100) {
+			return nil, fmt.Errorf("scales has %q: %g; it must be %s", text, times, allowed["scales"])
+		}
+		scaled[dateOf(date)] = scales[text]
+	}
+	return scaled, nil
+}
+
+func dateOf(t time.Time) forecast.Date {
+	year, month, day := t.Date()
+	return forecast.Date{Year: year, Month: month, Day: day}
 }
 
 var weekdays = []time.Weekday{time.Sunday, time.Monday, time.Tuesday, time.Wednesday, time.Thursday, time.Friday, time.Saturday}

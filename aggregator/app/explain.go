@@ -5,11 +5,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -18,39 +17,98 @@ import (
 	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
 )
 
-// Explain is `aggregator explain`: it says in plain words why a policy decides what it decides, out of the policy's status.
+// Explain is `aggregator explain`, and `kubectl foretide explain`: it says in plain words why a policy decides what it decides, out of
+// the policy and its status, with the rights of whoever asks.
 func Explain(ctx context.Context, args []string, out io.Writer) error {
 	f := flag.NewFlagSet("aggregator explain", flag.ContinueOnError)
-	name := f.String("policy", "", "the `namespace/name` of the policy")
+	named := f.String("policy", "", "the `namespace/name` of the policy; or, as kubectl has it, ahpa/name as the only argument")
+	namespace := f.String("namespace", "", "`namespace` of the policy where its name does not say; empty: that of the kubeconfig's context")
+	f.StringVar(namespace, "n", "", "`namespace`, short for --namespace")
 	kubeconfig := f.String("kubernetes.kubeconfig", "", "`file` with access to the API server; empty: that of kubectl, or the pod's own")
+	f.StringVar(kubeconfig, "kubeconfig", "", "`file`, as kubectl calls --kubernetes.kubeconfig")
+	cluster := f.String("context", "", "`name` of the kubeconfig's context; empty: the current one")
+	argument, args := firstArgument(args)
 	if err := Parse(f, "Says in plain words why a policy decides what it decides.", args, out); err != nil {
 		return err
 	}
-	namespace, policy, ok := strings.Cut(strings.TrimPrefix(*name, "ahpa/"), "/")
-	if !ok || namespace == "" || policy == "" {
-		return fmt.Errorf("--policy is %q: it must be namespace/name", *name)
-	}
-	config, err := userConfig(*kubeconfig)
+	access := userAccess(*kubeconfig, *cluster)
+	in, name, err := nameOfPolicy(*named, argument, func() (string, error) {
+		if *namespace != "" {
+			return *namespace, nil
+		}
+		in, _, err := access.Namespace()
+		return in, err
+	})
 	if err != nil {
 		return err
 	}
-	found, err := fetchPolicy(ctx, config, namespace, policy)
+	config, err := userConfig(access)
 	if err != nil {
 		return err
 	}
-	explain(out, found)
+	found, err := fetchPolicy(ctx, config, in, name)
+	if err != nil {
+		return err
+	}
+	explain(out, found, time.Now())
 	return nil
 }
 
-// userConfig is that of the flag, or what kubectl would take, or the pod's.
-func userConfig(kubeconfig string) (*rest.Config, error) {
+// userAccess is that of the flags, or what kubectl would take, or the pod's.
+func userAccess(kubeconfig, cluster string) clientcmd.ClientConfig {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = kubeconfig
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: cluster})
+}
+
+func userConfig(access clientcmd.ClientConfig) (*rest.Config, error) {
+	config, err := access.ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("--kubernetes.kubeconfig: %w", err)
 	}
 	return config, nil
+}
+
+// firstArgument takes an argument that comes before all flags, or after them, from the rest.
+func firstArgument(args []string) (argument string, rest []string) {
+	isFlag := func(text string) bool { return strings.HasPrefix(text, "-") }
+	if n := len(args); n > 0 && !isFlag(args[0]) {
+		return args[0], args[1:]
+	} else if n > 0 && !isFlag(args[n-1]) && (n == 1 || !isFlag(args[n-2]) || strings.Contains(args[n-2], "=")) {
+		return args[n-1], args[:n-1]
+	}
+	return "", args
+}
+
+// nameOfPolicy reads namespace/name, ahpa/name or a name alone, which are in the namespace given.
+func nameOfPolicy(flag, argument string, given func() (string, error)) (namespace, name string, err error) {
+	wrong := fmt.Errorf("--policy is %q: it must be namespace/name, or ahpa/name as the only argument", flag+argument)
+	if (flag == "") == (argument == "") {
+		return "", "", wrong
+	}
+	before, after, both := strings.Cut(flag+argument, "/")
+	switch {
+	case strings.Contains(after, "/"): // ahpa/namespace/name
+		if _, rest, _ := strings.Cut(flag+argument, "/"); isKind(before) {
+			return nameOfPolicy(rest, "", given)
+		}
+		return "", "", wrong
+	case !both && before != "" && flag == "":
+		after = before
+	case !both || before == "" || after == "":
+		return "", "", wrong
+	case !isKind(before):
+		return before, after, nil
+	}
+	namespace, err = given()
+	return namespace, after, err
+}
+
+// isKind tells whether a word names the kind of a policy, as it may to kubectl.
+func isKind(word string) bool {
+	resource, group, _ := strings.Cut(strings.ToLower(word), ".")
+	return slices.Contains([]string{"ahpa", "advancedhorizontalpodautoscaler", "advancedhorizontalpodautoscalers"}, resource) &&
+		(group == "" || group == v1alpha1.GroupVersion().Group)
 }
 
 // fetchPolicy lists instead of getting, which is what the aggregator's own account may do.
@@ -73,123 +131,4 @@ func fetchPolicy(ctx context.Context, config *rest.Config, namespace, name strin
 	policy := &found.Items[0]
 	policy.Spec.Default()
 	return policy, nil
-}
-
-// explain writes why a policy decides what it decides.
-func explain(out io.Writer, p *v1alpha1.AdvancedHorizontalPodAutoscaler) {
-	s, target := p.Status, p.Spec.ScaleTargetRef
-	fmt.Fprintf(out, "%s %s in %s: %s\n", target.Kind, target.Name, p.Namespace, standing(p))
-	if s.ObservedGeneration != p.Generation {
-		fmt.Fprintln(out, "No aggregator has looked at it since it was last changed: what follows is of before.")
-	}
-	if s.Decision != nil {
-		fmt.Fprintf(out, "\nWhy: %s\n     %s.\n", s.Decision.Reason, strings.ReplaceAll(s.Decision.Message, "; ", ";\n     "))
-	}
-	fmt.Fprintln(out)
-	line := func(what, format string, args ...any) {
-		fmt.Fprintf(out, "%-10s %s\n", what, fmt.Sprintf(format, args...))
-	}
-	for i, m := range p.Spec.Metrics {
-		var seen v1alpha1.MetricStatus
-		if i < len(s.CurrentMetrics) {
-			seen = s.CurrentMetrics[i]
-		}
-		line("Load", "%s is %s, the target is %s; that asks for %s", m.ID(), valueIn(seen.Current()), targetIn(m.Target()), count(seen.ReactiveReplicas))
-	}
-	line("Forecast", "%s", foretold(p))
-	if s.MinReplicas != nil && s.MaxReplicas != nil {
-		line("Bounds", "%d to %d", *s.MinReplicas, *s.MaxReplicas)
-	}
-	if s.LastScaleTime != nil {
-		line("Scaled", "last at %s", s.LastScaleTime.UTC().Format(time.RFC3339))
-	}
-	fmt.Fprintln(out)
-	for _, c := range s.Conditions {
-		line(c.Type, "%s, %s: %s", c.Status, c.Reason, c.Message)
-	}
-}
-
-// valueIn is a metric's value in words.
-func valueIn(v *v1alpha1.MetricValueStatus) string {
-	switch {
-	case v.AverageUtilization != nil:
-		return fmt.Sprintf("%d%%", *v.AverageUtilization)
-	case v.Value != nil:
-		return v.Value.String()
-	case v.AverageValue != nil:
-		return v.AverageValue.String() + " by pod"
-	}
-	return "not known"
-}
-
-// targetIn is the value aimed for in words.
-func targetIn(t *v1alpha1.MetricTarget) string {
-	switch {
-	case t.AverageUtilization != nil:
-		return fmt.Sprintf("%d%%", *t.AverageUtilization)
-	case t.AverageValue != nil:
-		return t.AverageValue.String() + " by pod"
-	case t.Value != nil:
-		return t.Value.String()
-	}
-	return "not known"
-}
-
-// standing says how many replicas there are, how many there should be, and what is done about it.
-func standing(p *v1alpha1.AdvancedHorizontalPodAutoscaler) string {
-	s := p.Status
-	if s.DesiredReplicas == nil {
-		return "nothing is decided"
-	}
-	what := fmt.Sprintf("%s, and %s decided", count(s.CurrentReplicas), count(s.DesiredReplicas))
-	rival := ""
-	if c := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionTargetConflict); c != nil && c.Status == metav1.ConditionTrue {
-		rival = "; " + c.Message
-	}
-	switch {
-	case p.Spec.Paused:
-		return what + "; the policy is paused, so nothing is set" + rival
-	case !p.Spec.ScaleStrategy.Acts():
-		return what + fmt.Sprintf("; the strategy is %s, so nothing is set", p.Spec.ScaleStrategy) + rival
-	}
-	if able := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionAbleToScale); able != nil && able.Status != metav1.ConditionTrue {
-		return what + "; nothing is set: " + able.Message
-	}
-	if o := s.ManualOverride; o != nil {
-		return what + fmt.Sprintf("; nothing is set: someone else set %s at %s when %d were decided, and that stands until something else is decided",
-			count(&o.Replicas), o.Since.UTC().Format(time.RFC3339), o.DecidedReplicas)
-	}
-	return what + fmt.Sprintf("; the strategy is %s", p.Spec.ScaleStrategy)
-}
-
-// foretold says what the forecast asks for, or why it asks for nothing.
-func foretold(p *v1alpha1.AdvancedHorizontalPodAutoscaler) string {
-	s := p.Status
-	if s.Forecast == nil {
-		if ready := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionForecastReady); ready != nil && ready.Status != metav1.ConditionTrue {
-			return "none: " + ready.Message
-		}
-		return "none"
-	}
-	text := fmt.Sprintf("%s, from %v of history", s.Forecast.Method, time.Duration(s.Forecast.HistorySeconds)*time.Second)
-	if s.Forecast.PeakGPUs != "" && s.LeadTimeSeconds != nil {
-		text += fmt.Sprintf("; its p%s peaks at %s busy GPUs within %d s", p.Spec.Prediction.Quantile.Percent(), s.Forecast.PeakGPUs, *s.LeadTimeSeconds)
-	}
-	if s.LeadTimePods > 0 {
-		text += fmt.Sprintf(" (what nine in ten of %d pods took to start)", s.LeadTimePods)
-	}
-	if s.ProactiveReplicas == nil {
-		return text + "; it takes no part yet"
-	}
-	return text + "; that asks for " + count(s.ProactiveReplicas)
-}
-
-func count(replicas *int32) string {
-	switch {
-	case replicas == nil:
-		return "an unknown number of replicas"
-	case *replicas == 1:
-		return "1 replica"
-	}
-	return fmt.Sprintf("%d replicas", *replicas)
 }

@@ -29,7 +29,8 @@ func Forecast(ctx context.Context, args []string, in io.Reader, out, log io.Writ
 	levels := f.String("quantiles", usualQuantiles, "`levels` between 0 and 1 where a task names none, as a comma-separated list")
 	if err := Parse(f, "Reads tasks, one line of JSON each, and writes their forecasts, one line each. A task has an id, step_seconds, the history "+
 		"(null is missing) and the origin, the Unix time at which it ends; it may have start, horizon (steps), quantiles, time_zone "+
-		"(whose clock habits live by) and days that are like other weekdays ({\"2026-12-25\":\"Sunday\"}).", args, out); err != nil {
+		"(whose clock habits live by), days that are like other weekdays ({\"2026-12-25\":\"Sunday\"}) and "+
+		"scales of days with so many times the usual demand ({\"2026-11-27\":2.5}).", args, out); err != nil {
 		return err
 	}
 	d := defaults{horizon: *horizon}

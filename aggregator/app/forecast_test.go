@@ -154,6 +154,9 @@ func TestLinesThatAreNoTasksAreNamedAndTheRestGoesOn(t *testing.T) {
 		good + `,"days":{"2026-02-30":"Sunday"}}`:          `days has "2026-02-30": "Sunday"; it must be dates and the weekdays that they are like, such as {"2026-12-25":"Sunday"}`,
 		good + `,"days":{"2026-12-25":"Funday"}}`:          `days has "2026-12-25": "Funday"; it must be dates`,
 		good + `,"days":["2026-12-25"]}`:                   "days is a array; it must be dates",
+		good + `,"scales":{"2026-02-30":2}}`:               `scales has "2026-02-30": 2; it must be dates and how many times`,
+		good + `,"scales":{"2026-12-25":0}}`:               `scales has "2026-12-25": 0; it must be dates and how many times`,
+		good + `,"scales":{"2026-12-25":"2"}}`:             "scales is a string; it must be dates and how many times",
 		good + `,"days":{"2026-12-25":0}}`:                 "days is a number; it must be dates",
 	} {
 		got, log, err := answers(t, nil, line, `{"id":"good","step_seconds":3600,"origin":1213200,"horizon":1,"history":`+fortnight()+`}`)

@@ -118,9 +118,11 @@ func (a *aggregator) decide(ctx context.Context, config *rest.Config, directory 
 	if err != nil {
 		return err
 	}
+	evaluator := a.evaluator(metrics)
+	evaluator.Calendars = clusterCalendars(client)
 	reconciler, err := controller.New(controller.Options{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("foretide-aggregator"), Targets: targets{directory},
-		Evaluator: a.evaluator(metrics), Observer: a.board, Logger: a.log, SyncInterval: a.options.SyncInterval,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("foretide-aggregator"), Targets: targets{directory}, Evaluator: evaluator,
+		Accuracies: a.board.ledger, Observer: a.board, Logger: a.log, SyncInterval: a.options.SyncInterval,
 	})
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package app
 
 import (
 	"log/slog"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -27,6 +28,15 @@ var (
 	comparedOver  = []lead{{"1d", 24 * time.Hour}, {"7d", 7 * 24 * time.Hour}}
 )
 
+// comparedBy are the leads at which forecasts are compared by an upper level: a policy's own is looked at no further than pods are asked
+// for ahead.
+func comparedBy(upper float64) []lead {
+	if upper == rating.Upper {
+		return comparedLeads
+	}
+	return comparedLeads[:2]
+}
+
 // forecastOver is how long after it was made a forecast that no other follows is shown, and its workload remembered. Policies are
 // decided at least every five minutes.
 const forecastOver = 10 * time.Minute
@@ -47,7 +57,8 @@ type ledger struct {
 type entry struct {
 	forecast exporter.Forecast // without its scores
 	written  int               // how many of its points are in the history
-	record   *rating.Record    // nil until it is read from the history
+	// records are those by the upper levels that policies want, and by rating.Upper; nil until they are read from the history.
+	records map[float64]*rating.Record
 }
 
 func newLedger(store *storage.Store, log *slog.Logger) *ledger {
@@ -65,11 +76,15 @@ func (l *ledger) observe(e controller.Evaluation) {
 	defer l.mu.Unlock()
 	known := l.entries[e.Workload]
 	if known == nil {
-		known = &entry{}
+		known = &entry{records: map[float64]*rating.Record{rating.Upper: nil}}
 		l.entries[e.Workload] = known
+	}
+	if _, ok := known.records[e.Quantile]; !ok {
+		known.records[e.Quantile] = nil
 	}
 	switch f := &known.forecast; {
 	case made.Start.After(f.Made):
+		known.drop(e.Quantile)
 		*f = exporter.Forecast{
 			Namespace: e.Workload.Namespace, Kind: e.Workload.Kind, Name: e.Workload.Name,
 			Method: made.Method, Made: made.Start, History: made.History, Points: pointsAt(f.Points[:0:0], made, rating.Median, rating.Upper, e.Quantile),
@@ -77,8 +92,18 @@ func (l *ledger) observe(e controller.Evaluation) {
 		known.written = 0
 		known.expect()
 	case made.Start.Equal(f.Made):
-		f.Points = pointsAt(f.Points, made, e.Quantile)
+		before := len(f.Points)
+		if f.Points = pointsAt(f.Points, made, e.Quantile); len(f.Points) > before {
+			known.expect()
+		}
 	}
+}
+
+// drop forgets the records of levels that no policy wanted of the forecast that is over.
+func (e *entry) drop(wanted float64) {
+	maps.DeleteFunc(e.records, func(level float64, _ *rating.Record) bool {
+		return level != rating.Upper && level != wanted && !slices.ContainsFunc(e.forecast.Points, func(p exporter.Point) bool { return p.Quantile == level })
+	})
 }
 
 // pointsAt adds what a forecast says at each lead and quantile that is not among the points yet.
@@ -97,16 +122,18 @@ func pointsAt(points []exporter.Point, made *forecast.Forecast, quantiles ...flo
 	return points
 }
 
-// expect hands the points of the forecast to the record.
+// expect hands the points of the forecast to the records.
 func (e *entry) expect() {
-	if e.record == nil {
-		return
+	for upper, record := range e.records {
+		if record == nil {
+			continue
+		}
+		points := make([]rating.Point, 0, len(comparedLeads))
+		for _, l := range comparedBy(upper) {
+			points = append(points, rating.Point{Median: e.at(l.name, rating.Median), Upper: e.at(l.name, upper)})
+		}
+		record.Forecast(e.forecast.Made, points)
 	}
-	points := make([]rating.Point, len(comparedLeads))
-	for i, l := range comparedLeads {
-		points[i] = rating.Point{Median: e.at(l.name, rating.Median), Upper: e.at(l.name, rating.Upper)}
-	}
-	e.record.Forecast(e.forecast.Made, points)
 }
 
 // at is the point of a lead and quantile, NaN where there is none.
@@ -123,8 +150,12 @@ func (e *entry) at(lead string, quantile float64) float64 {
 func (l *ledger) came(workload controller.Workload, ended time.Time, gpus float64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if e := l.entries[workload]; e != nil && e.record != nil {
-		e.record.Demand(ended, gpus)
+	if e := l.entries[workload]; e != nil {
+		for _, record := range e.records {
+			if record != nil {
+				record.Demand(ended, gpus)
+			}
+		}
 	}
 }
 
@@ -144,15 +175,37 @@ func (l *ledger) forecasts(now time.Time) []exporter.Forecast {
 }
 
 func (e *entry) scores(now time.Time) (out []exporter.Score) {
-	if e.record == nil {
+	record := e.records[rating.Upper]
+	if record == nil {
 		return nil
 	}
 	for i, l := range comparedLeads {
 		for _, over := range comparedOver {
-			if s, ok := e.record.Score(i, over.ahead, now); ok {
+			if s, ok := record.Score(i, over.ahead, now); ok {
 				out = append(out, exporter.Score{Lead: l.name, Over: over.name, WAPE: s.WAPE, Pinball: s.Pinball, Coverage: s.Coverage, Bias: s.Bias})
 			}
 		}
 	}
 	return out
+}
+
+// Accuracy implements controller.Accuracies.
+func (l *ledger) Accuracy(workload controller.Workload, quantile float64, ahead time.Duration, now time.Time) (controller.Accuracy, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.entries[workload]
+	if e == nil || e.records[quantile] == nil {
+		return controller.Accuracy{}, false
+	}
+	at := 0
+	if ahead > comparedLeads[0].ahead {
+		at = 1
+	}
+	out := controller.Accuracy{Lead: comparedLeads[at].ahead}
+	for i, told := range []**controller.Score{&out.Day, &out.Week} {
+		if s, ok := e.records[quantile].Score(at, comparedOver[i].ahead, now); ok {
+			*told = &controller.Score{WAPE: s.WAPE, Coverage: s.Coverage, Bias: s.Bias}
+		}
+	}
+	return out, true
 }

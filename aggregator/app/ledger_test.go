@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/prometheus/client_golang/prometheus"
 
+	rating "github.com/foretide/foretide/aggregator/accuracy"
 	"github.com/foretide/foretide/aggregator/controller"
 	"github.com/foretide/foretide/aggregator/exporter"
 	"github.com/foretide/foretide/aggregator/forecast"
@@ -181,6 +182,57 @@ func TestThePolicysOwnQuantileIsKeptBesideTheOthers(t *testing.T) {
 	}
 }
 
+// Demand is 2 and 3 by turns; 2.5 lies above half of it, and 3 above all.
+func TestAccuracyIsThatOfThePolicysOwnQuantileAndLead(t *testing.T) {
+	b := openBooks(t, t.TempDir(), noon())
+	if _, ok := b.Accuracy(web, 0.95, 0, b.now); ok {
+		t.Error("known of a workload that nothing was forecast of")
+	}
+	walk := func(b *books, minutes int) {
+		for i := range minutes {
+			b.demand(2 + float64(i/30%2))
+			e := flat(b.now, 2, 3)
+			b.observe(e)
+			e.Quantile = 0.8 // of another policy: 2.5
+			b.observe(e)
+			b.keep(t.Context(), b.now)
+			b.now = b.now.Add(time.Minute)
+		}
+	}
+	walk(b, 1440)
+	for quantile, coverage := range map[float64]float64{0.95: 1, 0.8: 0.5} {
+		for ahead, lead := range map[time.Duration]time.Duration{0: 15 * time.Minute, 15 * time.Minute: 15 * time.Minute, 16 * time.Minute: time.Hour, 2 * time.Hour: time.Hour} {
+			a, ok := b.Accuracy(web, quantile, ahead, b.now)
+			if !ok || a.Lead != lead || a.Day == nil || a.Week != nil {
+				t.Fatalf("at %v, %v ahead: %+v, %v", quantile, ahead, a, ok)
+			}
+			if math.Abs(a.Day.Coverage-coverage) > 0.05 || math.Abs(a.Day.WAPE-0.2) > 0.01 || math.Abs(a.Day.Bias+0.2) > 0.01 {
+				t.Errorf("at %v, %v ahead: %+v, want a coverage of %v, a fifth too little", quantile, ahead, *a.Day, coverage)
+			}
+		}
+	}
+	before, _ := b.Accuracy(web, 0.8, 0, b.now)
+	again := openBooks(t, t.TempDir(), b.now)
+	again.ledger = newLedger(b.store, slog.New(slog.DiscardHandler))
+	e := flat(b.now, 2, 3)
+	e.Quantile = 0.8
+	again.observe(e)
+	if _, ok := again.Accuracy(web, 0.8, 0, b.now); ok {
+		t.Error("known before it is read")
+	}
+	again.keep(t.Context(), b.now)
+	if after, ok := again.Accuracy(web, 0.8, 0, b.now); !ok || *after.Day != *before.Day {
+		t.Errorf("after a restart %+v, before %+v", after.Day, before.Day)
+	}
+	for range 2 { // the policy with that quantile is gone
+		b.now = b.now.Add(time.Minute)
+		b.observe(flat(b.now, 2, 3))
+	}
+	if _, ok := b.Accuracy(web, 0.8, 0, b.now); ok {
+		t.Error("kept though nobody wants it")
+	}
+}
+
 func TestAccuracyIsTheSameAfterARestart(t *testing.T) {
 	b := openBooks(t, t.TempDir(), noon())
 	for i := range 3*1440 + 30 {
@@ -277,7 +329,7 @@ func BenchmarkLedger(b *testing.B) {
 	}
 	minute()
 	for _, id := range ids {
-		books.begin(id, newRecord())
+		books.begin(recordKey{id, rating.Upper}, newRecord(rating.Upper))
 	}
 	b.ReportAllocs()
 	for b.Loop() {
@@ -298,7 +350,7 @@ func BenchmarkRebuild(b *testing.B) {
 		books.now = books.now.Add(time.Minute)
 	}
 	for b.Loop() {
-		if _, err := rebuild(b.Context(), books.store, web, books.now); err != nil {
+		if _, err := rebuild(b.Context(), books.store, web, rating.Upper, books.now); err != nil {
 			b.Fatal(err)
 		}
 	}

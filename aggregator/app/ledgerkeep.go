@@ -35,15 +35,15 @@ func (l *ledger) run(ctx context.Context) error {
 // keep writes what is new, reads the records of workloads that are new, and forgets those that are gone.
 func (l *ledger) keep(ctx context.Context, now time.Time) {
 	l.write(ctx)
-	for _, workload := range l.unread() {
-		record, err := rebuild(ctx, l.store, workload, now)
+	for _, k := range l.unread() {
+		record, err := rebuild(ctx, l.store, k.workload, k.upper, now)
 		if err != nil {
 			if ctx.Err() == nil {
-				l.log.Warn("the accuracy of forecasts so far is not read from the history, it begins anew", "workload", workload, "err", err)
+				l.log.Warn("the accuracy of forecasts so far is not read from the history, it begins anew", "workload", k.workload, "err", err)
 			}
-			record = newRecord()
+			record = newRecord(k.upper)
 		}
-		l.begin(workload, record)
+		l.begin(k, record)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -105,52 +105,63 @@ func nameOf(workload controller.Workload, lead string, quantile float64) storage
 	return storage.ForecastName{Workload: storage.Workload(workload), Quantile: strconv.FormatFloat(quantile, 'g', -1, 64), Lead: lead}
 }
 
-// unread are the workloads without a record, as many as are read at once.
-func (l *ledger) unread() (out []controller.Workload) {
+// recordKey names a record.
+type recordKey struct {
+	workload controller.Workload
+	upper    float64
+}
+
+// unread are the records that are missing, as many as are read at once.
+func (l *ledger) unread() (out []recordKey) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for workload, e := range l.entries {
-		if e.record == nil && len(out) < rebuildAtOnce {
-			out = append(out, workload)
+		for upper, record := range e.records {
+			if record == nil && len(out) < rebuildAtOnce {
+				out = append(out, recordKey{workload, upper})
+			}
 		}
 	}
 	return out
 }
 
-// begin gives a workload its record.
-func (l *ledger) begin(workload controller.Workload, record *rating.Record) {
+// begin gives a workload a record.
+func (l *ledger) begin(k recordKey, record *rating.Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if e := l.entries[workload]; e != nil {
-		e.record = record
-		e.expect() // the newest may have come while the history was read
+	if e := l.entries[k.workload]; e != nil {
+		if _, wanted := e.records[k.upper]; wanted {
+			e.records[k.upper] = record
+			e.expect() // the newest may have come while the history was read
+		}
 	}
 }
 
-func newRecord() *rating.Record {
-	ahead := make([]time.Duration, len(comparedLeads))
-	for i, l := range comparedLeads {
-		ahead[i] = l.ahead
+func newRecord(upper float64) *rating.Record {
+	var ahead []time.Duration
+	for _, l := range comparedBy(upper) {
+		ahead = append(ahead, l.ahead)
 	}
-	return rating.New(ahead)
+	return rating.New(ahead, upper)
 }
 
-// rebuild makes a workload's record from the history.
-func rebuild(ctx context.Context, store *storage.Store, workload controller.Workload, now time.Time) (*rating.Record, error) {
+// rebuild makes a record of a workload from the history.
+func rebuild(ctx context.Context, store *storage.Store, workload controller.Workload, upper float64, now time.Time) (*rating.Record, error) {
 	from, to := now.Add(-rebuildSpan).Truncate(time.Minute), now.Truncate(time.Minute)
 	demand, err := store.Demand(ctx, storage.Workload(workload), from, to, time.Minute)
 	if err != nil {
 		return nil, err
 	}
-	paths := make([][2][]float64, len(comparedLeads))
-	for i, l := range comparedLeads {
-		for k, quantile := range []float64{rating.Median, rating.Upper} {
+	leads := comparedBy(upper)
+	paths := make([][2][]float64, len(leads))
+	for i, l := range leads {
+		for k, quantile := range []float64{rating.Median, upper} {
 			if paths[i][k], err = store.Forecasts(ctx, nameOf(workload, l.name, quantile), from, to, time.Minute); err != nil {
 				return nil, fmt.Errorf("forecasts %s ahead: %w", l.name, err)
 			}
 		}
 	}
-	record, points := newRecord(), make([]rating.Point, len(comparedLeads))
+	record, points := newRecord(upper), make([]rating.Point, len(leads))
 	for i := range demand {
 		at := from.Add(time.Duration(i+1) * time.Minute)
 		record.Demand(at, demand[i])

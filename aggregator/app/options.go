@@ -38,6 +38,7 @@ type Options struct {
 	TLSKeyFile        string        // tls.key-file
 	TLSNames          string        // tls.names
 	WebAddress        string        // web.listen-address
+	WebAHPANames      bool          // web.ahpa-names
 	HealthAddress     string        // health.listen-address
 	QueryTimeout      time.Duration // query.timeout
 	QueryMaxSamples   int           // query.max-samples
@@ -111,6 +112,7 @@ func (o *Options) Register(f *flag.FlagSet) {
 	f.StringVar(&o.TLSKeyFile, "tls.key-file", o.TLSKeyFile, "`file` with the key of the serving certificate (PEM)")
 	f.StringVar(&o.TLSNames, "tls.names", o.TLSNames, "further DNS names or addresses of the certificate that is made here, as a comma-separated `list`")
 	f.StringVar(&o.WebAddress, "web.listen-address", o.WebAddress, "`host:port` to serve the page and /metrics on: plain HTTP without a login on a loopback address, otherwise HTTPS for those who may get that path (Kubernetes RBAC, nonResourceURLs)")
+	f.BoolVar(&o.WebAHPANames, "web.ahpa-names", o.WebAHPANames, "show policies at /metrics under the names of Alibaba Cloud's AHPA too (ahpa_requested_pods …, labels namespace and name): six series more for each")
 	f.StringVar(&o.HealthAddress, "health.listen-address", o.HealthAddress, "`host:port` to serve /healthz and /readyz on (plain HTTP, no data)")
 	f.DurationVar(&o.QueryTimeout, "query.timeout", o.QueryTimeout, "how long a PromQL request may take, waiting for its turn included")
 	f.IntVar(&o.QueryMaxSamples, "query.max-samples", o.QueryMaxSamples, "how many `samples` a query may hold in memory, 16 bytes each")

@@ -38,13 +38,16 @@ func (o outside) Ask(id string, s forecast.Series, horizon int, levels []float64
 func toTask(id string, s forecast.Series, horizon int, levels []float64) external.Task {
 	task := external.Task{
 		ID: id, Step: s.Step, Origin: s.End, Horizon: horizon, Quantiles: levels, History: s.Values, Saturated: s.Saturated,
-		Days: make(map[string]string, len(s.Calendar.Days)),
+		Days: make(map[string]string, len(s.Calendar.Days)), Scales: make(map[string]float64, len(s.Calendar.Scales)),
 	}
 	if zone := s.Calendar.Location; zone != nil && zone != time.UTC {
 		task.TimeZone = zone.String()
 	}
 	for date, like := range s.Calendar.Days {
 		task.Days[date.String()] = like.String()
+	}
+	for date, times := range s.Calendar.Scales {
+		task.Scales[date.String()] = times
 	}
 	return task
 }

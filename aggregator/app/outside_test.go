@@ -89,10 +89,10 @@ func TestAnExternalForecasterIsToldWhatOursIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := forecast.Series{End: noon(), Step: time.Minute, Values: []float64{1, 2}, Saturated: []bool{false, true}}
-	s.Calendar = forecast.Calendar{Location: berlin, Days: map[forecast.Date]time.Weekday{{Year: 2026, Month: 12, Day: 5}: time.Sunday}}
+	s.Calendar = forecast.Calendar{Location: berlin, Days: map[forecast.Date]time.Weekday{{Year: 2026, Month: 12, Day: 5}: time.Sunday}, Scales: map[forecast.Date]float64{{Year: 2026, Month: 12, Day: 6}: 2.5}}
 	want := external.Task{
 		ID: "web", Step: time.Minute, Origin: noon(), Horizon: 3, Quantiles: []float64{0.5}, History: []float64{1, 2},
-		Saturated: []bool{false, true}, TimeZone: "Europe/Berlin", Days: map[string]string{"2026-12-05": "Sunday"},
+		Saturated: []bool{false, true}, TimeZone: "Europe/Berlin", Days: map[string]string{"2026-12-05": "Sunday"}, Scales: map[string]float64{"2026-12-06": 2.5},
 	}
 	if d := cmp.Diff(want, toTask("web", s, 3, []float64{0.5})); d != "" {
 		t.Errorf("-want +got:\n%s", d)

@@ -22,9 +22,10 @@ type task struct {
 	History     []*float64 `json:"history"`   // null is missing
 	Saturated   []bool     `json:"saturated"` // whether demand was history[i] or more; empty: never
 
-	TimeZone string            `json:"time_zone"` // whose clock habits live by
-	Days     map[string]string `json:"days"`      // date ─► weekday that it resembles
-	calendar forecast.Calendar // of these two
+	TimeZone string             `json:"time_zone"` // whose clock habits live by
+	Days     map[string]string  `json:"days"`      // date ─► weekday that it resembles
+	Scales   map[string]float64 `json:"scales"`    // date ─► how many times its demand is what it would be else
+	calendar forecast.Calendar  // of these three
 }
 
 // defaults are for tasks that leave a field out.
@@ -44,6 +45,7 @@ var allowed = map[string]string{
 	"history":      "numbers of at least 0, or null where they are missing",
 	"time_zone":    "the IANA name of a time zone, such as Europe/Berlin",
 	"days":         `dates and the weekdays that they are like, such as {"2026-12-25":"Sunday"}`,
+	"scales":       `dates and how many times their demand is what it would be else, 0.01 to 100, such as {"2026-11-27":2.5}`,
 	"saturated":    "true or false for each step of the history, or left out",
 }
 
@@ -78,6 +80,9 @@ func parseTask(line []byte, d defaults) (task, error) {
 		return task{}, err
 	}
 	if t.calendar.Days, err = namedDays(t.Days); err != nil {
+		return task{}, err
+	}
+	if t.calendar.Scales, err = scaledDays(t.Scales); err != nil {
 		return task{}, err
 	}
 	if t.Horizon == nil {

@@ -13,6 +13,7 @@ type rules struct {
 	policy     scaling.Policy
 	bounds     bounds
 	wrong      string // what of the bounds could not be read
+	next       nextChange
 }
 
 // of returns what a policy wants now for so many current replicas, with the bounds of the moment. While something of the bounds could

@@ -49,6 +49,8 @@ type Options struct {
 	Events    events.EventRecorder
 	Targets   Targets
 	Evaluator *Evaluator
+	// Accuracies says how good forecasts were; nil means that nobody knows.
+	Accuracies Accuracies
 	// Observer is shown every evaluation; nil means nobody looks.
 	Observer Observer
 	Logger   *slog.Logger
@@ -159,6 +161,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	r.Observer.Observed(evaluation)
 
 	before := policy.DeepCopy()
+	policy.Status.Accuracy = r.accuracy(policy, evaluation)
 	report(&policy.Status, policy.Generation, evaluation, act)
 	if act.scaled {
 		r.tellScaled(policy, evaluation, act)
@@ -193,9 +196,9 @@ func (r *Reconciler) sync(ctx context.Context, policy *v1alpha1.AdvancedHorizont
 	target, err := r.Targets.Target(ctx, policy.Namespace, ref)
 	if err != nil {
 		evaluation := describe(policy, now)
-		evaluation.Problem = Note{"FailedGetScale", err.Error()}
+		evaluation.Problem = Note{failedGetScale, err.Error()}
 		if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
-			evaluation.Problem = Note{"TargetNotFound", fmt.Sprintf("%s %s %q is not in namespace %q", ref.APIVersion, ref.Kind, ref.Name, policy.Namespace)}
+			evaluation.Problem = Note{targetNotFound, fmt.Sprintf("%s %s %q is not in namespace %q", ref.APIVersion, ref.Kind, ref.Name, policy.Namespace)}
 		}
 		// What happened meanwhile is not known, nor with how many replicas it comes back: the next look starts a new window.
 		r.Evaluator.Forget(policy.UID)

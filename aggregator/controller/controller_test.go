@@ -407,7 +407,7 @@ func TestForecastIsInTheStatus(t *testing.T) {
 	p := newBench(t, w, policy()).sync("fib-gpu", 0)
 	expectCondition(t, p, v1alpha1.ConditionForecastReady, "True ForecastReady")
 	f := p.Status.Forecast
-	if f == nil || f.Method == "" || f.PeriodSeconds != 86400 || f.HistorySeconds < 71*3600 || f.HistorySeconds > 72*3600 || f.PeakGPUs == "" {
+	if f == nil || f.Method == "" || p.Status.Periodicity == nil || *p.Status.Periodicity != 86400 || f.HistorySeconds < 71*3600 || f.HistorySeconds > 72*3600 || f.PeakGPUs == "" {
 		t.Errorf("forecast %+v", f)
 	}
 	if p.Status.ProactiveReplicas == nil {

@@ -36,7 +36,9 @@ type Evaluation struct {
 	Current *int32
 	// Decision is absent when the target could not be read; Problem then says why.
 	Decision *scaling.Decision
-	Problem  Note
+	// ValidUntil is until when the decision holds if load and forecast stay as they are; zero when that cannot be said.
+	ValidUntil time.Time
+	Problem    Note
 	// Forecast is that of the demand for GPUs, whatever the policy's metrics are.
 	Forecast Prediction
 	// Metrics are the policy's, in its order.
@@ -107,4 +109,6 @@ const (
 type Freshness struct {
 	State State
 	Note  Note
+	// Newest is the end of the newest window of any pod, by its node's clock; zero when no load is known.
+	Newest time.Time
 }

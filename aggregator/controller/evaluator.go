@@ -15,6 +15,9 @@ import (
 // Evaluator makes the decision for a policy from what its pods do, what its workload did, and the time. It asks no API server
 // and changes nothing, so the same code runs without a cluster. It is safe for concurrent use, one call at a time for a policy.
 type Evaluator struct {
+	// Calendars knows the calendar files that policies name; nil means that none can be read.
+	Calendars Calendars
+
 	loads     Loads
 	metrics   Metrics
 	forecasts *forecasts
@@ -38,9 +41,9 @@ type window struct {
 }
 
 // days is the policy's calendar, which is made when it changes.
-func (w *window) days(spec *v1alpha1.AdvancedHorizontalPodAutoscalerSpec) *calendar {
-	if !w.calendar.of(spec) {
-		w.calendar = newCalendar(spec)
+func (w *window) days(spec *v1alpha1.AdvancedHorizontalPodAutoscalerSpec, files []file) *calendar {
+	if !w.calendar.of(spec, files) {
+		w.calendar = newCalendar(spec, files)
 	}
 	return w.calendar
 }
@@ -106,7 +109,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 	wanted := memory.rules.of(policy, target.Replicas, now, out.Lead)
 	out.Min, out.Max, out.WrongBounds = wanted.MinReplicas, wanted.MaxReplicas, memory.rules.wrong
 
-	look := look{policy: policy, target: target, gpusPerPod: gpusPerPod(target.Pods), now: now, days: memory.days(&policy.Spec)}
+	look := look{policy: policy, target: target, gpusPerPod: gpusPerPod(target.Pods), now: now, days: memory.days(&policy.Spec, e.files(ctx, policy, now))}
 	look.ahead = ahead{out.Lead, later(policy.Spec, out.Lead, wanted.Down.Stabilization)}
 	settling := false
 	look.pods, settling, out.Data = e.observe(target, memory.since(target.Pods, now), now)
@@ -120,6 +123,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 	out.Data = out.Data.and(out.Metrics)
 	decision := scaling.Decide(wanted, in, &memory.Window, now)
 	out.Decision, out.Level = &decision, memory.level(wanted, now)
+	out.ValidUntil = sooner(decision.Until, memory.rules.changeOfBounds(now, out.Lead))
 	return out
 }
 

@@ -23,7 +23,7 @@ func (e *Evaluator) observe(target Target, since, now time.Time) (pods []scaling
 	pods = make([]scaling.Pod, 0, len(target.Pods))
 	var missing []string
 	var nodes []string // of those
-	ready, devices := 0, false
+	ready, devices, newest := 0, false, time.Time{}
 	for _, pod := range target.Pods {
 		seen := scaling.Pod{Name: pod.Name, State: pod.State, Holds: pod.GPUs}
 		devices = devices || pod.GPUs > 0
@@ -32,6 +32,7 @@ func (e *Evaluator) observe(target Target, since, now time.Time) (pods []scaling
 		if ok && float64(load.GPUs) >= pod.GPUs && load.GPUs > 0 && load.BusyGPUs >= 0 && !math.IsInf(load.BusyGPUs, 1) {
 			seen.Holds, seen.Uses, seen.Known = float64(load.GPUs), load.BusyGPUs, true
 			devices = true
+			newest = latest(newest, load.At)
 			settling = settling || pod.State == scaling.Ready && !load.Settled
 		}
 		if pod.State == scaling.Ready {
@@ -43,7 +44,9 @@ func (e *Evaluator) observe(target Target, since, now time.Time) (pods []scaling
 		}
 		pods = append(pods, seen)
 	}
-	return pods, settling, freshness(target, ready, devices, missing, e.troubles(nodes, now))
+	fresh = freshness(target, ready, devices, missing, e.troubles(nodes, now))
+	fresh.Newest = newest
+	return pods, settling, fresh
 }
 
 // troubles says what is wrong with the nodes, each once, as far as messages name them.
@@ -73,19 +76,19 @@ func describePod(pod Pod, load Load, ok bool) string {
 func freshness(target Target, ready int, devices bool, missing []string, troubles string) Freshness {
 	switch {
 	case len(target.Pods) == 0:
-		return Freshness{Unknown, Note{"NoPods", "the target has no pods"}}
+		return Freshness{State: Unknown, Note: Note{"NoPods", "the target has no pods"}}
 	case !devices:
-		return Freshness{False, Note{"NoGPUs", fmt.Sprintf("none of the %d pods asks for a GPU", len(target.Pods))}}
+		return Freshness{State: False, Note: Note{"NoGPUs", fmt.Sprintf("none of the %d pods asks for a GPU", len(target.Pods))}}
 	case ready == 0:
-		return Freshness{Unknown, Note{"NoReadyPods", fmt.Sprintf("none of the %d pods is ready", len(target.Pods))}}
+		return Freshness{State: Unknown, Note: Note{"NoReadyPods", fmt.Sprintf("none of the %d pods is ready", len(target.Pods))}}
 	case len(missing) == 0:
-		return Freshness{True, Note{"FreshTelemetry", fmt.Sprintf("the load of all %d ready pods is known", ready)}}
+		return Freshness{State: True, Note: Note{"FreshTelemetry", fmt.Sprintf("the load of all %d ready pods is known", ready)}}
 	}
 	named := missing
 	more := ""
 	if len(missing) > namedPods {
 		named, more = missing[:namedPods], fmt.Sprintf(" and %d more", len(missing)-namedPods)
 	}
-	return Freshness{False, Note{"MissingTelemetry", fmt.Sprintf("no fresh telemetry of %d of %d ready pods: %s%s%s",
+	return Freshness{State: False, Note: Note{"MissingTelemetry", fmt.Sprintf("no fresh telemetry of %d of %d ready pods: %s%s%s",
 		len(missing), ready, strings.Join(named, ", "), more, troubles)}}
 }

@@ -168,14 +168,16 @@ func (f Freshness) and(metrics []MetricEvaluation) Freshness {
 		}
 	}
 	if !gpus {
-		f = Freshness{True, Note{"FreshMetrics", "all metrics are known"}}
+		f.State, f.Note = True, Note{"FreshMetrics", "all metrics are known"}
 	}
 	if len(missing) == 0 {
 		return f
 	}
 	said := strings.Join(missing, "; ")
 	if f.State == False {
-		return Freshness{False, Note{f.Note.Reason, f.Note.Message + "; " + said}}
+		f.Note.Message += "; " + said
+		return f
 	}
-	return Freshness{False, Note{"MissingMetrics", said}}
+	f.State, f.Note = False, Note{"MissingMetrics", said}
+	return f
 }

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"time"
@@ -14,14 +15,16 @@ import (
 )
 
 // report writes an evaluation, and what became of its decision, into a status. What could not be seen this time is taken out:
-// an old number beside a new problem would mislead. Only lastScaleTime stays.
+// an old number beside a new problem would mislead. Only what has a time of its own stays: lastScaleTime and accuracy.
 func report(status *v1alpha1.AdvancedHorizontalPodAutoscalerStatus, generation int64, e Evaluation, act action) {
 	status.ObservedGeneration = generation
 	status.CurrentReplicas = e.Current
 	status.DesiredReplicas, status.ProactiveReplicas, status.ReactiveReplicas = nil, nil, nil
 	status.CurrentMetrics, status.Forecast, status.MinReplicas, status.MaxReplicas = nil, nil, nil, nil
-	status.LeadTimeSeconds, status.LeadTimePods = nil, 0
+	status.LeadTimeSeconds, status.LeadTimePods, status.Periodicity = nil, 0, nil
 	status.ManualOverride = act.override
+	saturated := status.SaturatedSince
+	status.SaturatedSince = nil
 	status.Decision = &v1alpha1.DecisionStatus{Reason: e.Problem.Reason, Message: e.Problem.Message}
 	if d := e.Decision; d != nil {
 		status.DesiredReplicas, status.ProactiveReplicas, status.ReactiveReplicas = &d.Replicas, d.Proactive, d.Reactive
@@ -29,7 +32,13 @@ func report(status *v1alpha1.AdvancedHorizontalPodAutoscalerStatus, generation i
 		status.MinReplicas, status.MaxReplicas = &e.Min, &e.Max
 		status.LeadTimeSeconds, status.LeadTimePods = new(int32(e.Lead/time.Second)), int32(e.LeadPods)
 		status.Forecast = forecastStatus(e.Forecast)
-		status.Decision = &v1alpha1.DecisionStatus{Reason: string(d.Reason), Message: d.Message}
+		if f := e.Forecast.Forecast; f != nil {
+			status.Periodicity = new(int32(f.Period / time.Second))
+		}
+		if d.Saturated {
+			status.SaturatedSince = cmp.Or(saturated, &metav1.Time{Time: e.At})
+		}
+		status.Decision = &v1alpha1.DecisionStatus{Reason: string(d.Reason), Message: d.Message, ValidUntil: minuteOf(e.ValidUntil)}
 	}
 	if act.scaled {
 		at := metav1.NewTime(e.At)
@@ -44,6 +53,14 @@ func report(status *v1alpha1.AdvancedHorizontalPodAutoscalerStatus, generation i
 	sortConditions(status.Conditions)
 }
 
+// minuteOf is the end of the minute in which a moment lies, so that what moves on with each look is not written each time; nil for none.
+func minuteOf(at time.Time) *metav1.Time {
+	if at.IsZero() {
+		return nil
+	}
+	return &metav1.Time{Time: at.Add(time.Minute - 1).Truncate(time.Minute)}
+}
+
 func forecastStatus(p Prediction) *v1alpha1.ForecastStatus {
 	if p.Forecast == nil {
 		return nil
@@ -54,7 +71,6 @@ func forecastStatus(p Prediction) *v1alpha1.ForecastStatus {
 	}
 	out := &v1alpha1.ForecastStatus{
 		Method:         p.Forecast.Method,
-		PeriodSeconds:  int64(p.Forecast.Period.Seconds()),
 		HistorySeconds: int64(history.Seconds()),
 		At:             metav1.NewTime(p.Forecast.Start),
 	}
@@ -90,7 +106,7 @@ func conditions(e Evaluation, act action) map[string]stated {
 	}
 	out[v1alpha1.ConditionScalingActive] = active(*e.Decision)
 	out[v1alpha1.ConditionScalingLimited] = limited(*e.Decision, e)
-	out[v1alpha1.ConditionDataFresh] = stated(e.Data)
+	out[v1alpha1.ConditionDataFresh] = stated{e.Data.State, e.Data.Note}
 	ready := False
 	if e.Forecast.Acts {
 		ready = True
@@ -110,7 +126,7 @@ func active(d scaling.Decision) stated {
 func limited(d scaling.Decision, e Evaluation) stated {
 	switch {
 	case e.WrongBounds != "":
-		return stated{True, Note{"InvalidBounds", e.WrongBounds + "; it holds at no time, and nothing is removed until it is mended"}}
+		return stated{True, Note{invalidBounds, e.WrongBounds + "; it holds at no time, and nothing is removed until it is mended"}}
 	case d.Reason == scaling.OutsideBounds:
 		return stated{True, Note{string(d.Limited), d.Message}}
 	case d.Limited == scaling.ScaleUpLimit:
@@ -159,6 +175,9 @@ func visible(s v1alpha1.AdvancedHorizontalPodAutoscalerStatus) *v1alpha1.Advance
 	if v.Forecast != nil {
 		v.Forecast.At = metav1.Time{}
 	}
+	if v.Accuracy != nil {
+		v.Accuracy.At = metav1.Time{}
+	}
 	for i := range v.Conditions {
 		v.Conditions[i].LastTransitionTime = metav1.Time{}
 		if v.Conditions[i].Type == v1alpha1.ConditionScalingActive {
@@ -168,14 +187,18 @@ func visible(s v1alpha1.AdvancedHorizontalPodAutoscalerStatus) *v1alpha1.Advance
 	return v
 }
 
-// onlyNumbersMoved reports whether two statuses say the same but for measured numbers: the utilization, the forecast's peak, and
-// the sentences that carry them.
+// onlyNumbersMoved reports whether two statuses say the same but for measured numbers: the utilization and whether that saturates the
+// pods, the forecast's peak and how good it was, for how long a decision holds, and the sentences that carry them.
 func onlyNumbersMoved(a, b v1alpha1.AdvancedHorizontalPodAutoscalerStatus) bool {
 	return equality.Semantic.DeepEqual(withoutNumbers(a), withoutNumbers(b))
 }
 
 func withoutNumbers(s v1alpha1.AdvancedHorizontalPodAutoscalerStatus) *v1alpha1.AdvancedHorizontalPodAutoscalerStatus {
 	v := visible(s)
+	v.SaturatedSince, v.Accuracy = nil, nil
+	if v.Decision != nil {
+		v.Decision.ValidUntil = nil
+	}
 	for i := range v.CurrentMetrics {
 		*v.CurrentMetrics[i].Current() = v1alpha1.MetricValueStatus{}
 	}

@@ -57,6 +57,8 @@ type Load struct {
 	BusyGPUs float64
 	// Settled is true when BusyGPUs tells only of the time after the moment asked for; else nothing does yet.
 	Settled bool
+	// At is the end of the newest window that tells of it, by the node's clock; zero when that is not known.
+	At time.Time
 }
 
 // Targets reads and sets scale targets. A target that is not there, or that changed since it was read, is told by an error that

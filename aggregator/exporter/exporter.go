@@ -9,7 +9,6 @@ package exporter
 
 import (
 	"errors"
-	"strconv"
 	"sync"
 	"time"
 
@@ -18,34 +17,6 @@ import (
 
 // DefaultStaleAfter is how long the numbers of a policy are shown after it was last decided.
 const DefaultStaleAfter = time.Minute
-
-// Policy is one policy as it was last decided. Pointers are nil when the value is not known.
-type Policy struct {
-	Namespace, Name string
-	At              time.Time
-	// Took is how long the decision took, from reading the target to applying it.
-	Took time.Duration
-
-	Min, Max                              int32
-	Current, Desired, Proactive, Reactive *int32
-	TargetPercent                         int32
-	UtilizationPercent                    *int32
-	// Lead is how far ahead pods are asked for. Saturated: the ready pods are busy all the time; nil while their load is not known.
-	Lead      time.Duration
-	Saturated *bool
-	// Reason is the decision's, or that of the problem which prevented one.
-	Reason string
-	// ForecastReady: the forecast takes part in the decision. DataFresh: there is telemetry of every ready pod; nil where
-	// there is none to wait for.
-	ForecastReady bool
-	DataFresh     *bool
-	Peaks         []Peak
-}
-
-// Peak is the largest demand forecast within the policy's lead time at a quantile (0 to 1).
-type Peak struct {
-	Quantile, GPUs float64
-}
 
 // Demand is what a workload's pods do now, in busy GPUs, and how many ready pods share it.
 type Demand struct {
@@ -65,6 +36,10 @@ type Options struct {
 	Demands   func(now time.Time) []Demand
 	Forecasts func(now time.Time) []Forecast
 	Nodes     func(now time.Time) []Node
+	// DecisionReasons and LimitReasons are the words that a Policy's Reason and Limited may be; others are shown while they hold.
+	DecisionReasons, LimitReasons []string
+	// AHPANames shows policies under the names of Alibaba Cloud's AHPA as well: six series for each.
+	AHPANames bool
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// StaleAfter is how long a policy's numbers are shown after it was last decided; 0 means DefaultStaleAfter.
@@ -75,6 +50,7 @@ type Options struct {
 type Exporter struct {
 	opts Options
 	took prometheus.Histogram
+	age  prometheus.Histogram
 	desc descriptions
 
 	mu       sync.Mutex
@@ -96,11 +72,16 @@ func New(opts Options) (*Exporter, error) {
 	}
 	return &Exporter{
 		opts: opts,
-		desc: newDescriptions(),
+		desc: newDescriptions(opts.DecisionReasons, opts.LimitReasons),
 		took: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "foretide_aggregator_decision_duration_seconds",
 			Help:    "How long a decision took, from reading the scale target to having applied it.",
 			Buckets: []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10},
+		}),
+		age: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "foretide_aggregator_decision_telemetry_age_seconds",
+			Help:    "How old the newest telemetry of its pods was when a policy was decided: since the end of its window, by the node's clock.",
+			Buckets: []float64{0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32},
 		}),
 		policies: make(map[policyName]Policy),
 	}, nil
@@ -109,6 +90,9 @@ func New(opts Options) (*Exporter, error) {
 // Observe takes a policy as it was just decided.
 func (e *Exporter) Observe(p Policy) {
 	e.took.Observe(p.Took.Seconds())
+	if p.Age != nil {
+		e.age.Observe(max(0, p.Age.Seconds())) // a node's clock may be ahead
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.policies[policyName{p.Namespace, p.Name}] = p
@@ -123,17 +107,21 @@ func (e *Exporter) Forget(namespace, name string) {
 
 // Describe implements prometheus.Collector.
 func (e *Exporter) Describe(out chan<- *prometheus.Desc) {
-	for _, desc := range e.desc.all() {
+	for _, desc := range e.desc.all(e.opts.AHPANames) {
 		out <- desc
 	}
 	e.took.Describe(out)
+	e.age.Describe(out)
 }
 
 // Collect implements prometheus.Collector.
 func (e *Exporter) Collect(out chan<- prometheus.Metric) {
 	now := e.opts.Now()
 	for _, p := range e.fresh(now) {
-		e.collectPolicy(out, p)
+		e.desc.policies.collect(out, p)
+		if e.opts.AHPANames {
+			e.desc.ahpa.collect(out, p)
+		}
 	}
 	for _, f := range e.opts.Forecasts(now) {
 		e.desc.forecasts.collect(out, f)
@@ -146,6 +134,7 @@ func (e *Exporter) Collect(out chan<- prometheus.Metric) {
 		out <- gauge(e.desc.lastBatch, float64(n.LastBatch.UnixMilli())/1000, n.Name)
 	}
 	e.took.Collect(out)
+	e.age.Collect(out)
 }
 
 func (e *Exporter) fresh(now time.Time) []Policy {
@@ -158,40 +147,6 @@ func (e *Exporter) fresh(now time.Time) []Policy {
 		}
 	}
 	return policies
-}
-
-func (e *Exporter) collectPolicy(out chan<- prometheus.Metric, p Policy) {
-	d := e.desc
-	put := func(desc *prometheus.Desc, value float64) { out <- gauge(desc, value, p.Namespace, p.Name) }
-	count := func(desc *prometheus.Desc, value *int32) {
-		if value != nil {
-			put(desc, float64(*value))
-		}
-	}
-	count(d.current, p.Current)
-	count(d.desired, p.Desired)
-	count(d.proactive, p.Proactive)
-	count(d.reactive, p.Reactive)
-	put(d.min, float64(p.Min))
-	put(d.max, float64(p.Max))
-	put(d.target, float64(p.TargetPercent)/100)
-	if p.UtilizationPercent != nil {
-		put(d.utilization, float64(*p.UtilizationPercent)/100)
-	}
-	put(d.lead, p.Lead.Seconds())
-	if p.Saturated != nil {
-		put(d.saturated, number(*p.Saturated))
-	}
-	put(d.forecastReady, number(p.ForecastReady))
-	for _, peak := range p.Peaks {
-		out <- gauge(d.peak, peak.GPUs, p.Namespace, p.Name, strconv.FormatFloat(peak.Quantile, 'g', -1, 64))
-	}
-	if p.DataFresh != nil {
-		put(d.dataFresh, number(*p.DataFresh))
-	}
-	if p.Reason != "" {
-		out <- gauge(d.decision, 1, p.Namespace, p.Name, p.Reason)
-	}
 }
 
 func gauge(desc *prometheus.Desc, value float64, labels ...string) prometheus.Metric {

@@ -3,6 +3,7 @@ package exporter
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -28,7 +29,8 @@ func whole() Policy {
 		Min: 1, Max: 8, Current: n(2), Desired: n(4), Proactive: n(4), Reactive: n(3),
 		TargetPercent: 20, UtilizationPercent: n(29), Reason: "ForecastDemand",
 		ForecastReady: true, DataFresh: b(true), Saturated: b(false), Lead: 3 * time.Minute,
-		Peaks: []Peak{{0.5, 0.6}, {0.95, 0.75}},
+		Peaks: []Peak{{0.5, 0.6}, {0.95, 0.75}}, Age: new(700 * time.Millisecond),
+		Accuracies: []Accuracy{{"1d", 0.14, 0.94}, {"7d", math.NaN(), 1}},
 	}
 }
 
@@ -39,6 +41,8 @@ func exporter(t *testing.T, now *time.Time, demands []Demand, nodes []Node, fore
 		Forecasts: func(time.Time) []Forecast { return forecasts },
 		Nodes:     func(time.Time) []Node { return nodes },
 		Now:       func() time.Time { return *now },
+
+		DecisionReasons: []string{"ReactiveDemand", "ForecastDemand", "Steady"}, LimitReasons: []string{"ScaleUpLimit", "TooManyReplicas"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +86,7 @@ func TestExpositionIsAsRecorded(t *testing.T) {
 	// Another one on the same workload, whose target is gone.
 	e.Observe(Policy{
 		Namespace: "default", Name: "watcher", At: at, Took: time.Millisecond,
-		Min: 1, Max: 4, TargetPercent: 50, Reason: "TargetNotFound",
+		Min: 1, Max: 4, TargetPercent: 50, Reason: "TargetNotFound", Limited: "TooManyReplicas",
 	})
 	got := exposition(t, e)
 	golden := filepath.Join("testdata", "metrics.txt")
@@ -104,10 +108,10 @@ func TestUnknownValuesHaveNoSeries(t *testing.T) {
 	now := at
 	e := exporter(t, &now, nil, nil)
 	p := whole()
-	p.Current, p.Desired, p.Proactive, p.Reactive, p.UtilizationPercent, p.DataFresh, p.Saturated, p.Peaks = nil, nil, nil, nil, nil, nil, nil, nil
+	p.Current, p.Desired, p.Proactive, p.Reactive, p.UtilizationPercent, p.DataFresh, p.Saturated, p.Peaks, p.Accuracies = nil, nil, nil, nil, nil, nil, nil, nil, nil
 	e.Observe(p)
 	got := exposition(t, e)
-	for _, name := range []string{"current_replicas", "desired_replicas", "proactive", "reactive", "utilization_ratio", "data_fresh", "forecast_peak", "foretide_forecast_"} {
+	for _, name := range []string{"current_replicas", "desired_replicas", "proactive", "reactive", "utilization_ratio", "data_fresh", "forecast_peak", "policy_forecast_wape", "policy_forecast_coverage", "foretide_forecast_", "ahpa_"} {
 		if strings.Contains(got, name) {
 			t.Errorf("there is a series of %s:\n%s", name, got)
 		}
@@ -130,5 +134,90 @@ func TestAPolicyNoLongerDecidedDisappears(t *testing.T) {
 	e.Forget("default", "fib-gpu")
 	if got := exposition(t, e); strings.Contains(got, "foretide_policy") {
 		t.Errorf("still there when gone:\n%s", got)
+	}
+}
+
+func TestPoliciesAreShownUnderTheNamesOfAHPAWhenAsked(t *testing.T) {
+	none := func(time.Time) []Demand { return nil }
+	e, err := New(Options{Demands: none, Forecasts: func(time.Time) []Forecast { return nil }, Nodes: func(time.Time) []Node { return nil },
+		Now: func() time.Time { return at }, AHPANames: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := whole()
+	p.Reactive = nil
+	e.Observe(p)
+	got := exposition(t, e)
+	for _, want := range []string{"proactive_pods 4", "requested_pods 4", "max_pods 8", "min_pods 1", "target_metric 20"} {
+		name, value, _ := strings.Cut(want, " ")
+		if line := "ahpa_" + name + `{name="fib-gpu",namespace="default"} ` + value + "\n"; !strings.Contains(got, line) {
+			t.Errorf("no %s in\n%s", line, got)
+		}
+	}
+	if strings.Contains(got, "ahpa_reactive_pods") {
+		t.Error("an unknown load is shown")
+	}
+}
+
+func TestOneReasonHoldsAtATimeAlsoOneThatIsNotListed(t *testing.T) {
+	now := at
+	e := exporter(t, &now, nil, nil)
+	for reason, want := range map[string]string{"Steady": "001", "ReactiveDemand": "100", "Unheard": "0001", "": "000"} {
+		p := whole()
+		p.Reason, p.Limited = reason, ""
+		e.Observe(p)
+		got := ""
+		for line := range strings.Lines(exposition(t, e)) {
+			for _, r := range []string{"ReactiveDemand", "ForecastDemand", "Steady", "Unheard"} {
+				if strings.HasPrefix(line, "foretide_policy_decision_reason{") && strings.Contains(line, `reason="`+r+`"`) {
+					got = r + strings.TrimSpace(line[strings.LastIndex(line, " "):]) + " " + got
+				}
+			}
+			if strings.HasPrefix(line, "foretide_policy_limited_reason{") && !strings.HasSuffix(line, " 0\n") {
+				t.Errorf("limited: %s", line)
+			}
+		}
+		if holds := strings.Count(got, "1"); holds != strings.Count(want, "1") || reason != "" && !strings.Contains(got, reason+"1") || strings.Count(got, " ") != len(want) {
+			t.Errorf("of %q is shown %s", reason, got)
+		}
+	}
+}
+
+// Five thousand policies, each as much as there can be known of one, but for the forecasts of their workloads.
+func BenchmarkScrape(b *testing.B) {
+	for _, ahpa := range []bool{false, true} {
+		b.Run(map[bool]string{false: "ours", true: "with AHPA's names"}[ahpa], func(b *testing.B) {
+			e, err := New(Options{Demands: func(time.Time) []Demand { return nil }, Forecasts: func(time.Time) []Forecast { return nil }, Nodes: func(time.Time) []Node { return nil },
+				Now: func() time.Time { return at }, AHPANames: ahpa, DecisionReasons: make([]string, 0, 13)})
+			if err != nil {
+				b.Fatal(err)
+			}
+			for i := range 13 {
+				e.desc.policies.decision.words = append(e.desc.policies.decision.words, fmt.Sprint("Reason", i))
+			}
+			e.desc.policies.limited.words = []string{"a", "b", "c", "d", "e"}
+			for i := range 5000 {
+				p := whole()
+				p.Name, p.Peaks = fmt.Sprint("policy-", i), make([]Peak, 0, 5)
+				for _, q := range []float64{0.5, 0.8, 0.9, 0.95, 0.99} {
+					p.Peaks = append(p.Peaks, Peak{q, 1})
+				}
+				e.Observe(p)
+			}
+			registry := prometheus.NewRegistry()
+			registry.MustRegister(e)
+			b.ReportAllocs()
+			for b.Loop() {
+				families, err := registry.Gather()
+				if err != nil {
+					b.Fatal(err)
+				}
+				series := 0
+				for _, f := range families {
+					series += len(f.GetMetric())
+				}
+				b.ReportMetric(float64(series), "series")
+			}
+		})
 	}
 }

@@ -277,11 +277,13 @@ func pemOf(s *httptest.Server) string {
 func TestATaskTellsOfSaturationClocksAndDays(t *testing.T) {
 	task := web
 	task.Saturated, task.TimeZone, task.Days = []bool{true, false, false, true}, "Europe/Berlin", map[string]string{"2026-12-25": "Sunday"}
-	want := strings.Replace(webLine, "}\n", `,"saturated":[false,false,true],"time_zone":"Europe/Berlin","days":{"2026-12-25":"Sunday"}}`+"\n", 1)
+	task.Scales = map[string]float64{"2026-11-27": 2.5}
+	want := strings.Replace(webLine, "}\n", `,"saturated":[false,false,true],"time_zone":"Europe/Berlin","days":{"2026-12-25":"Sunday"},"scales":{"2026-11-27":2.5}}`+"\n", 1)
 	if got := string(task.line()); got != want {
 		t.Errorf("the line is\n%s, want\n%s", got, want)
 	}
 	task.Saturated, task.TimeZone, task.Days = make([]bool, 4), "", nil
+	task.Scales = nil
 	if got := string(task.line()); got != webLine {
 		t.Errorf("with nothing to tell it is\n%s", got)
 	}

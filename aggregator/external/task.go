@@ -27,10 +27,11 @@ type Task struct {
 	History []float64
 	// Saturated are the steps of History in which demand was so much or more; nil when there is none.
 	Saturated []bool
-	// TimeZone is whose clock habits live by, an IANA name; Days are dates (2026-12-25) that are like another weekday (Sunday).
-	// Either may be empty.
+	// TimeZone is whose clock habits live by, an IANA name; Days are dates (2026-12-25) that are like another weekday (Sunday),
+	// Scales how many times the demand of dates is what it would be else. Each may be empty.
 	TimeZone string
 	Days     map[string]string
+	Scales   map[string]float64
 }
 
 // Answer is a forecast that was found to be sound: as many steps as were asked for, each finite and at least 0, and no quantile
@@ -140,11 +141,14 @@ func (t Task) line() []byte {
 	if len(t.Days) > 0 {
 		out = append(append(out, `,"days":`...), encoded(t.Days)...)
 	}
+	if len(t.Scales) > 0 {
+		out = append(append(out, `,"scales":`...), encoded(t.Scales)...)
+	}
 	return append(out, "}\n"...)
 }
 
 func encoded(value any) []byte {
-	out, _ := json.Marshal(value) // strings and truths always can be
+	out, _ := json.Marshal(value) // texts, truths and finite numbers always can be
 	return out
 }
 

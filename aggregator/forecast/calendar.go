@@ -5,6 +5,11 @@ import (
 	"time"
 )
 
+const (
+	leastScale = 0.01
+	mostScale  = 100
+)
+
 // Calendar is what is known of the days of a series. The zero Calendar is a clock that never changes and no special days.
 type Calendar struct {
 	// Location is whose clock the people live by who make the demand; nil is UTC. Its days begin at its midnight, and where its
@@ -12,6 +17,9 @@ type Calendar struct {
 	Location *time.Location
 	// Days are those on which demand resembles that of another weekday than their own: a holiday is like a Sunday.
 	Days map[Date]time.Weekday
+	// Scales are how many times the demand of a day is what it would be else, 0.01 to 100: that of a sale is 3 times a Friday's. A day
+	// may be like another weekday and scaled too.
+	Scales map[Date]float64
 }
 
 // Date is a day of a Calendar's Location.
@@ -40,20 +48,29 @@ func (c Calendar) check() error {
 			return fmt.Errorf("%w: calendar.days[%s] is %d; it must be a weekday, from 0 (Sunday) to 6", ErrInvalid, date, int(like))
 		}
 	}
+	for date, times := range c.Scales {
+		if _, ok := date.number(); !ok {
+			return fmt.Errorf("%w: calendar.scales[%s] is no day; it must be one that there is", ErrInvalid, date)
+		}
+		if !(times >= leastScale && times <= mostScale) {
+			return fmt.Errorf("%w: calendar.scales[%s] is %g; it must be from %g to %g", ErrInvalid, date, times, leastScale, float64(mostScale))
+		}
+	}
 	return nil
 }
 
 // almanac is what a Calendar means to one series. The method works on days of 24 hours that are all ordinary: the almanac makes the
 // history one of such days, and what was forecast one of the days to come. A nil almanac changes nothing.
 type almanac struct {
-	step  time.Duration
-	clock clock
-	days  *days
+	step   time.Duration
+	clock  clock
+	scales *scales
+	days   *days
 }
 
 // newAlmanac returns the almanac of a series, and the series as the method takes it.
 func newAlmanac(s Series, horizon int) (*almanac, Series) {
-	if s.Calendar.Location == nil && len(s.Calendar.Days) == 0 {
+	if s.Calendar.Location == nil && len(s.Calendar.Days) == 0 && len(s.Calendar.Scales) == 0 {
 		return nil, s
 	}
 	older := max(0, len(s.Values)-int(maxHistory/s.Step))
@@ -62,10 +79,13 @@ func newAlmanac(s Series, horizon int) (*almanac, Series) {
 	a := &almanac{step: s.Step, clock: newClock(s, reach)}
 	s.Values = a.clock.wall(s.Values, s.Step)
 	s.Saturated = a.clock.saturated(s.Saturated, s.Step)
+	if a.scales = newScales(s, a.steps(0, reach)); a.scales != nil {
+		s.Values = a.scales.unscaled(s.Values)
+	}
 	if a.days = newDays(s, a.steps(0, reach)); a.days != nil {
 		s.Values = a.days.ordinary(s.Values)
 	}
-	if a.clock == nil && a.days == nil {
+	if a.clock == nil && a.scales == nil && a.days == nil {
 		return nil, s
 	}
 	return a, s
@@ -92,7 +112,13 @@ func (a *almanac) until(n int) int {
 
 // usual is what a value of the i-th step after the history says of an ordinary day; NaN is nothing.
 func (a *almanac) usual(i int, v float64) float64 {
-	if a == nil || a.days == nil {
+	if a == nil {
+		return v
+	}
+	if a.scales != nil {
+		v = min(maxValue, v/a.scales.of(i))
+	}
+	if a.days == nil {
 		return v
 	}
 	return a.days.usual(i, v)
@@ -106,6 +132,9 @@ func (a *almanac) real(first, n int, levels, mean []float64, bands [][]float64) 
 	}
 	if a.days != nil {
 		a.days.put(first, levels, mean, bands)
+	}
+	if a.scales != nil {
+		a.scales.put(first, mean, bands)
 	}
 	if a.clock != nil {
 		mean = a.clock.real(mean, first, n, a.step)

@@ -19,10 +19,8 @@ const (
 // days are the days of a history and of what comes after it, by the wall clock. Steps count from the end of the history. A named
 // day is of the kind of the weekday that it resembles, any other of the kind of its own.
 type days struct {
-	step   time.Duration
+	dates
 	perDay int
-	today  int           // number of the day at the end of the history, from 1970-01-01
-	gone   time.Duration // of that day
 	named  map[int]time.Weekday
 	kinds  [7]kind
 	level  float64 // of the newest days, relative to what is usual of their kinds
@@ -38,15 +36,7 @@ type kind struct {
 
 // newDays looks at a history; it is nil when none of its steps, nor of those to come, is on a day named to be like another weekday.
 func newDays(s Series, steps int) *days {
-	at := s.End.UTC()
-	if s.Calendar.Location != nil {
-		at = s.End.In(s.Calendar.Location)
-	}
-	year, month, day := at.Date()
-	hours, minutes, seconds := at.Clock()
-	gone := time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute + time.Duration(seconds)*time.Second
-	d := &days{step: s.Step, perDay: int(24 * time.Hour / s.Step), gone: gone + time.Duration(at.Nanosecond()), level: 1}
-	d.today, _ = Date{year, month, day}.number()
+	d := &days{dates: newDates(s), perDay: int(24 * time.Hour / s.Step), level: 1}
 	first, last := d.number(-len(s.Values)), d.number(steps)
 	d.named = map[int]time.Weekday{}
 	for date, like := range s.Calendar.Days {
@@ -59,17 +49,6 @@ func newDays(s Series, steps int) *days {
 	}
 	d.look(s.Values)
 	return d
-}
-
-// number is that of the day in which the middle of a step lies.
-func (d *days) number(i int) int {
-	const day = 24 * time.Hour
-	at := d.gone + time.Duration(i)*d.step + d.step/2
-	n := int(at / day)
-	if at%day < 0 {
-		n--
-	}
-	return d.today + n
 }
 
 // kind of the day of a step, and that of its weekday; named is whether they differ.

@@ -131,10 +131,12 @@ func (d *Decision) stabilize(p Policy, w *Window, now time.Time, current, want i
 	case want < current && p.Down.Stabilization > 0:
 		if most, ok := w.max(now, p.Down.Stabilization); ok && most > want {
 			want, d.Reason = min(most, current), Stabilized
+			d.Until = w.largest.until(want).Add(p.Down.Stabilization)
 		}
 	case want > current && p.Up.Stabilization > 0:
 		if least, ok := w.min(now, p.Up.Stabilization); ok && least < want {
 			want, d.Reason = max(least, current), UpStabilized
+			d.Until = w.smallest.until(-want).Add(p.Up.Stabilization)
 		}
 	}
 	return want

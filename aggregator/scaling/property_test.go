@@ -3,6 +3,7 @@ package scaling
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -90,5 +91,43 @@ func TestMoreLoadNeverGivesFewerReplicas(t *testing.T) {
 		if after := decide(p, more, &Window{}, start); after.Replicas < before.Replicas {
 			t.Fatalf("more load gives %d after %d:\n%s\n%s", after.Replicas, before.Replicas, before.Message, after.Message)
 		}
+	}
+}
+
+// While a stabilization keeps the replicas and what is asked for stays the same, they stay until the moment it names and change
+// with the next look.
+func TestAStabilizedDecisionStandsUntilItSays(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 4))
+	held := 0
+	for range 500 {
+		p := gpuPolicy{Policy{MinReplicas: 1, MaxReplicas: 100, Up: Rules{Stabilization: time.Minute}, Down: Rules{Stabilization: 5 * time.Minute}}, 50}
+		w, now, current := &Window{}, start, int32(10)
+		look := func(percent float64) Decision {
+			return decide(p, gpu{Current: current, Pods: ready(slices.Repeat([]float64{percent}, int(current))...)}, w, now)
+		}
+		for range 1 + r.IntN(40) {
+			current = look(float64(r.IntN(100))).Replicas
+			now = now.Add(time.Duration(r.IntN(20)) * time.Second)
+		}
+		load := float64(r.IntN(100))
+		d := look(load)
+		if (d.Reason == Stabilized || d.Reason == UpStabilized) == d.Until.IsZero() {
+			t.Fatalf("%s until %v", d.Reason, d.Until)
+		}
+		if d.Until.IsZero() || d.Replicas != current {
+			continue
+		}
+		held++
+		for now = now.Add(time.Second); !now.After(d.Until); now = now.Add(time.Second) {
+			if got := look(load); got.Replicas != d.Replicas || !got.Until.Equal(d.Until) {
+				t.Fatalf("%v before the end it is %+v, before %+v", d.Until.Sub(now), got, d)
+			}
+		}
+		if got := look(load); got.Replicas == d.Replicas {
+			t.Fatalf("after the end it is still %+v, before %+v", got, d)
+		}
+	}
+	if held < 50 {
+		t.Errorf("%d of 500 were held: too few to tell", held)
 	}
 }

@@ -18,6 +18,8 @@
 //   - limits on how fast replicas change count all changes since the workload was first seen, not only ours.
 package scaling
 
+import "time"
+
 // Policy is what the user asked for, but for the targets of the metrics.
 type Policy struct {
 	MinReplicas int32 // 1 or more
@@ -89,7 +91,9 @@ type Decision struct {
 	Limited        LimitReason
 	Incomplete     bool // something that counts is not known: a metric, that of a ready pod, or a forecast that was there
 	Held           bool // fewer replicas would do, but missing data did not allow it
-	Saturated      bool // the ready pods are busy all the time: demand is at least what it looks like
+	// Until is when a stabilization ends that keeps Replicas, if nothing else is recommended meanwhile; zero when none does.
+	Until     time.Time
+	Saturated bool // the ready pods are busy all the time: demand is at least what it looks like
 }
 
 // Reading is what one metric is now and what it asks for.

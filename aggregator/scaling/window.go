@@ -125,3 +125,13 @@ func (e *extreme) since(cutoff time.Time) (int32, bool) {
 	}
 	return 0, false
 }
+
+// until is when so many or more were last recommended. There is such a moment.
+func (e *extreme) until(replicas int32) (last time.Time) {
+	for _, r := range *e {
+		if r.replicas >= replicas {
+			last = r.at
+		}
+	}
+	return last
+}

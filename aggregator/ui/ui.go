@@ -20,7 +20,7 @@ type Policy struct {
 	TargetPercent      int32
 	UtilizationPercent *int32
 	Min, Max           int32
-	Current, Desired   int32
+	Current, Desired   *int32
 	Proactive          *int32
 	Reactive           *int32
 	Reason, Message    string

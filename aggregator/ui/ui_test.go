@@ -41,6 +41,9 @@ func TestPageShowsUnknownAsDashAndEscapesNames(t *testing.T) {
 			t.Errorf("page lacks %q", want)
 		}
 	}
+	if n := strings.Count(body, "<dd>–</dd>"); n != 3 || strings.Contains(body, "<dd>0</dd>") {
+		t.Errorf("%d unknown counts of replicas, want those there are, those decided and those of the forecast:\n%s", n, body)
+	}
 }
 
 func TestPathLeavesAGapWhereDataIsAbsent(t *testing.T) {

@@ -59,7 +59,8 @@ func aggregatorMetrics() (_ []metric, err error) {
 		Forecasts: func(time.Time) []aggregator.Forecast {
 			return []aggregator.Forecast{{Points: make([]aggregator.Point, 1), Scores: make([]aggregator.Score, 1)}}
 		},
-		Nodes: func(time.Time) []aggregator.Node { return make([]aggregator.Node, 1) },
+		Nodes:           func(time.Time) []aggregator.Node { return make([]aggregator.Node, 1) },
+		DecisionReasons: []string{"Steady"}, LimitReasons: []string{"ScaleUpLimit"}, AHPANames: true,
 	})
 	if err != nil {
 		return nil, err
@@ -67,7 +68,7 @@ func aggregatorMetrics() (_ []metric, err error) {
 	var n int32
 	var fresh bool
 	e.Observe(aggregator.Policy{At: time.Now(), Current: &n, Desired: &n, Proactive: &n, Reactive: &n, UtilizationPercent: &n,
-		Reason: "Steady", DataFresh: &fresh, Saturated: &fresh, Peaks: make([]aggregator.Peak, 1)})
+		Reason: "Steady", DataFresh: &fresh, Saturated: &fresh, Peaks: make([]aggregator.Peak, 1), Accuracies: make([]aggregator.Accuracy, 1)})
 	r.MustRegister(e)
 
 	dir, err := os.MkdirTemp("", "foretide-docgen-")

@@ -36,7 +36,7 @@ the rest. A scraper that asks for OpenMetrics gets the units too. Besides these 
 const aggregatorHead = `
 ## Aggregator
 
-Port 8443. Besides these there are the Go runtime's (` + "`go_*`" + `), the process's (` + "`process_*`" + `), the scrape handler's (` + "`promhttp_*`" + `) and
+Port 8443. The names that begin with ` + "`ahpa_`" + ` are those of Alibaba Cloud's AHPA; ` + "`--web.ahpa-names`" + ` shows them. Besides these there are the Go runtime's (` + "`go_*`" + `), the process's (` + "`process_*`" + `), the scrape handler's (` + "`promhttp_*`" + `) and
 those of Prometheus' own parts: the two stores (` + "`prometheus_tsdb_*`" + `, with the label ` + "`tier`" + `), the PromQL engine (` + "`prometheus_engine_*`" + `), and where
 they are used remote reads and writes (` + "`prometheus_remote_*`" + `, ` + "`prometheus_wal_watcher_*`" + `, ` + "`prometheus_api_remote_write_*`" + `).
 `

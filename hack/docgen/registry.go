@@ -42,7 +42,7 @@ type metric struct {
 const dcgm = "DCGM_"
 
 // ours are how the names of the metrics begin that the reference lists.
-var ours = []string{"foretide_", dcgm}
+var ours = []string{"foretide_", "ahpa_", dcgm}
 
 // metrics returns every metric of our own, by name. A metric that is described and not shown lacks an example; that, and a name
 // or help against the rules of `promtool check metrics`, is an error.

@@ -22,6 +22,7 @@ import (
 
 	"github.com/go-logr/logr"
 
+	"github.com/foretide/foretide/aggregator/app"
 	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
 )
 
@@ -34,6 +35,13 @@ var apiServer struct {
 }
 
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == plugin { // kubectl runs it
+		if err := app.Explain(context.Background(), os.Args[2:], os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	code, err := run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "integration:", err)

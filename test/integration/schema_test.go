@@ -4,7 +4,10 @@ package integration
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -12,7 +15,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
@@ -105,10 +110,39 @@ func manyDays(n int) (all []any) {
 	return all
 }
 
+func manyCalendars(n int) (all []any) {
+	for i := range n {
+		all = append(all, map[string]any{"configMapName": fmt.Sprint("calendar-", i), "scale": int64(250)})
+	}
+	return all
+}
+
+// The example of a calendar: what is needed is said in one file, and passes.
+func TestTheExampleOfACalendarIsTaken(t *testing.T) {
+	if out, err := kubectl(t, nil, "apply", "-f", "../../deploy/examples/calendar.yaml"); err != nil {
+		t.Fatal(out, err)
+	}
+	var got v1alpha1.AdvancedHorizontalPodAutoscaler
+	if err := apiServer.client.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "bert-with-holidays"}, &got); err != nil {
+		t.Fatal(err)
+	}
+	want := v1alpha1.Prediction{
+		Days:      []v1alpha1.SpecialDay{{Date: "2026-11-27", Scale: 250}},
+		Calendars: []v1alpha1.Calendar{{ConfigMapName: "holidays", Key: "calendar.ics", Like: "Sunday"}},
+	}
+	if p := got.Spec.Prediction; !cmp.Equal(p.Days, want.Days) || !cmp.Equal(p.Calendars, want.Calendars) {
+		t.Errorf("stored %+v", p)
+	}
+	if err := got.Spec.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDaysAndTimeZonesAreTaken(t *testing.T) {
 	policy := manifest("calendar")
 	set("America/Argentina/Buenos_Aires", "spec", "timeZone")(policy)
 	set(manyDays(100), "spec", "prediction", "days")(policy)
+	set(manyCalendars(10), "spec", "prediction", "calendars")(policy)
 	if err := apiServer.client.Create(t.Context(), policy); err != nil {
 		t.Fatal(err)
 	}
@@ -208,20 +242,26 @@ func TestWrongPoliciesAreRefusedByFieldValueAndRange(t *testing.T) {
 		"tolerance":       {set("1.5", "spec", "behavior", "scaleUp", "tolerance"), []string{"spec.behavior.scaleUp.tolerance", "must be from 0 to 1"}},
 		"limit": {set([]any{map[string]any{"type": "GPUs", "value": int64(0), "periodSeconds": int64(1801)}}, "spec", "behavior", "scaleUp", "policies"),
 			[]string{"spec.behavior.scaleUp.policies[0].type", "GPUs", "spec.behavior.scaleUp.policies[0].value", "greater than or equal to 1", "1801"}},
-		"start":            {set([]any{window("2026-13-01 00:00:00", "", "* * ? * *", 1)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].startTime", "2026-13-01", "should match"}},
-		"end":              {set([]any{window("2026-02-01 00:00:00", "2026-01-01 00:00:00", "* * ? * *", 1)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].endTime", "must be after startTime (2026-02-01 00:00:00)"}},
-		"numbered weekday": {set([]any{window("", "", "* * ? * 1-5", 1)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].bounds[0].cron", "1-5", "should match"}},
-		"seconds":          {set([]any{window("", "", "0 * * ? * MON", 1)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].bounds[0].cron", "should match"}},
-		"window's bounds":  {set([]any{window("", "", "* * ? * MON", 3)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].bounds[0].maxReplicas", "2: must be minReplicas (3) or more"}},
-		"time zone":        {set("Europe Berlin", "spec", "timeZone"), []string{"spec.timeZone", `"Europe Berlin"`, "should match"}},
-		"no date":          {set(day("25.12.2026", "Sunday"), "spec", "prediction", "days"), []string{"spec.prediction.days[0].date", `"25.12.2026"`}},
-		"no such day":      {set(day("2026-02-30", "Sunday"), "spec", "prediction", "days"), []string{"spec.prediction.days[0].date", `"2026-02-30"`}},
-		"no weekday":       {set(day("2026-12-25", "holiday"), "spec", "prediction", "days"), []string{"spec.prediction.days[0].like", `"holiday"`, `"Sunday"`}},
-		"a day twice":      {set(append(day("2026-12-25", "Sunday"), day("2026-12-25", "Monday")...), "spec", "prediction", "days"), []string{"spec.prediction.days[1]", "Duplicate value", "2026-12-25"}},
-		"too many days":    {set(manyDays(101), "spec", "prediction", "days"), []string{"spec.prediction.days", "101", "at most 100 items"}},
-		"nameless target":  {set("", "spec", "scaleTargetRef", "name"), []string{"spec.scaleTargetRef.name", "at least 1 chars"}},
-		"no target":        {set(nil, "spec", "scaleTargetRef"), []string{"spec.scaleTargetRef", "Required value"}},
-		"no spec whatever": {set(nil, "spec"), []string{"spec", "Required value"}},
+		"start":                    {set([]any{window("2026-13-01 00:00:00", "", "* * ? * *", 1)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].startTime", "2026-13-01", "should match"}},
+		"end":                      {set([]any{window("2026-02-01 00:00:00", "2026-01-01 00:00:00", "* * ? * *", 1)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].endTime", "must be after startTime (2026-02-01 00:00:00)"}},
+		"numbered weekday":         {set([]any{window("", "", "* * ? * 1-5", 1)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].bounds[0].cron", "1-5", "should match"}},
+		"seconds":                  {set([]any{window("", "", "0 * * ? * MON", 1)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].bounds[0].cron", "should match"}},
+		"window's bounds":          {set([]any{window("", "", "* * ? * MON", 3)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].bounds[0].maxReplicas", "2: must be minReplicas (3) or more"}},
+		"time zone":                {set("Europe Berlin", "spec", "timeZone"), []string{"spec.timeZone", `"Europe Berlin"`, "should match"}},
+		"no date":                  {set(day("25.12.2026", "Sunday"), "spec", "prediction", "days"), []string{"spec.prediction.days[0].date", `"25.12.2026"`}},
+		"no such day":              {set(day("2026-02-30", "Sunday"), "spec", "prediction", "days"), []string{"spec.prediction.days[0].date", `"2026-02-30"`}},
+		"no weekday":               {set(day("2026-12-25", "holiday"), "spec", "prediction", "days"), []string{"spec.prediction.days[0].like", `"holiday"`, `"Sunday"`}},
+		"a day like itself":        {set([]any{map[string]any{"date": "2026-12-25"}}, "spec", "prediction", "days"), []string{"spec.prediction.days[0]", "must have like, scale or both"}},
+		"scale":                    {set([]any{map[string]any{"date": "2026-12-25", "scale": int64(1001)}}, "spec", "prediction", "days"), []string{"spec.prediction.days[0].scale", "1001", "less than or equal to 1000"}},
+		"calendar like itself":     {set([]any{map[string]any{"configMapName": "holidays"}}, "spec", "prediction", "calendars"), []string{"spec.prediction.calendars[0]", "must have like, scale or both"}},
+		"calendar without a file":  {set([]any{map[string]any{"like": "Sunday"}}, "spec", "prediction", "calendars"), []string{"spec.prediction.calendars[0].configMapName", "Required value"}},
+		"calendar like no weekday": {set([]any{map[string]any{"configMapName": "holidays", "like": "holiday"}}, "spec", "prediction", "calendars"), []string{"spec.prediction.calendars[0].like", `"holiday"`, `"Sunday"`}},
+		"too many calendars":       {set(manyCalendars(11), "spec", "prediction", "calendars"), []string{"spec.prediction.calendars", "11", "at most 10 items"}},
+		"a day twice":              {set(append(day("2026-12-25", "Sunday"), day("2026-12-25", "Monday")...), "spec", "prediction", "days"), []string{"spec.prediction.days[1]", "Duplicate value", "2026-12-25"}},
+		"too many days":            {set(manyDays(101), "spec", "prediction", "days"), []string{"spec.prediction.days", "101", "at most 100 items"}},
+		"nameless target":          {set("", "spec", "scaleTargetRef", "name"), []string{"spec.scaleTargetRef.name", "at least 1 chars"}},
+		"no target":                {set(nil, "spec", "scaleTargetRef"), []string{"spec.scaleTargetRef", "Required value"}},
+		"no spec whatever":         {set(nil, "spec"), []string{"spec", "Required value"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			policy := manifest("wrong")
@@ -262,6 +302,10 @@ func TestKubectlPrintsTheColumns(t *testing.T) {
 			Name: v1alpha1.ResourceGPU, Current: v1alpha1.MetricValueStatus{AverageUtilization: &current},
 		},
 	}}
+	policy.Status.ProactiveReplicas, policy.Status.ReactiveReplicas = new(int32(7)), new(int32(8))
+	policy.Status.LeadTimeSeconds, policy.Status.Periodicity = new(int32(240)), new(int32(86400))
+	policy.Status.Decision = &v1alpha1.DecisionStatus{Reason: "ReactiveDemand", ValidUntil: &metav1.Time{Time: time.Now()}}
+	policy.Status.Accuracy = &v1alpha1.AccuracyStatus{LeadSeconds: 900, At: metav1.Now(), Day: &v1alpha1.AccuracyOver{AccuracyPercent: new(int32(86)), CoveragePercent: 94}}
 	if err := apiServer.client.Status().Update(t.Context(), policy); err != nil {
 		t.Fatal(err)
 	}
@@ -270,6 +314,64 @@ func TestKubectlPrintsTheColumns(t *testing.T) {
 		t.Fatal(full, err)
 	}
 	expectTable(t, full, "columns observer bert gpu 20 189 8 4 1 8")
+	wide, err := kubectl(t, nil, "get", "ahpa", "columns", "-o", "wide")
+	if err != nil {
+		t.Fatal(wide, err)
+	}
+	lines := strings.Split(strings.TrimSpace(wide), "\n")
+	const heading = "NAME STRATEGY REFERENCE METRIC TARGET(%) CURRENT(%) DESIREDPODS REPLICAS MINPODS MAXPODS PROACTIVE REACTIVE LEAD(S) ACCURACY(%) DECISION AGE"
+	if got := strings.Join(strings.Fields(lines[0]), " "); got != heading {
+		t.Errorf("heading is\n%s, want\n%s", got, heading)
+	}
+	if got := strings.Join(strings.Fields(lines[1]), " "); !strings.HasPrefix(got, "columns observer bert gpu 20 189 8 4 1 8 7 8 240 86 ReactiveDemand ") {
+		t.Errorf("row is\n%s", got)
+	}
+}
+
+// The table as the API server makes it, for whatever asks.
+func TestTheAPIServersTableHasTheColumns(t *testing.T) {
+	if err := apiServer.client.Create(t.Context(), manifest("table")); err != nil {
+		t.Fatal(err)
+	}
+	client, err := rest.HTTPClientFor(apiServer.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := strings.TrimSuffix(apiServer.config.Host, "/")
+	if !strings.Contains(url, "://") {
+		url = "https://" + url
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/apis/"+v1alpha1.GroupVersion().String()+"/namespaces/default/advancedhorizontalpodautoscalers/table", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
+	answer, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	var table metav1.Table
+	if err := json.NewDecoder(answer.Body).Decode(&table); err != nil {
+		t.Fatal(err)
+	}
+	var shown, wide []string
+	for _, c := range table.ColumnDefinitions {
+		if c.Priority == 0 {
+			shown = append(shown, c.Name)
+		} else {
+			wide = append(wide, c.Name)
+		}
+	}
+	if got := strings.Join(shown, " "); got != "Name Strategy Reference Metric Target(%) Current(%) DesiredPods Replicas MinPods MaxPods Age" {
+		t.Errorf("columns %s", got)
+	}
+	if got := strings.Join(wide, " "); got != "Proactive Reactive Lead(s) Accuracy(%) Decision" {
+		t.Errorf("more columns %s", got)
+	}
+	if len(table.Rows) != 1 || fmt.Sprint(table.Rows[0].Cells[:10]) != "[table observer bert gpu 20 <nil> <nil> <nil> 1 8]" {
+		t.Errorf("rows %+v", table.Rows)
+	}
 }
 
 // expectTable checks what kubectl printed: the heading, and the one row without its age.

@@ -9,6 +9,7 @@ const (
 	DefaultQuantile                   Quantile = 95
 	DefaultScaleUpForward             int32    = 180
 	DefaultTimeZone                            = "UTC"
+	DefaultCalendarKey                         = "calendar.ics"
 )
 
 // Auto is the scaleUpForward that is measured.
@@ -34,6 +35,11 @@ func (s *AdvancedHorizontalPodAutoscalerSpec) Default() {
 	}
 	if s.TimeZone == "" {
 		s.TimeZone = DefaultTimeZone
+	}
+	for i := range s.Prediction.Calendars {
+		if c := &s.Prediction.Calendars[i]; c.Key == "" {
+			c.Key = DefaultCalendarKey
+		}
 	}
 }
 

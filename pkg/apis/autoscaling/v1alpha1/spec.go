@@ -25,6 +25,8 @@ import (
 // +kubebuilder:printcolumn:name="MaxPods",type=integer,JSONPath=`.spec.maxReplicas`,description="upper bound"
 // +kubebuilder:printcolumn:name="Proactive",type=integer,JSONPath=`.status.proactiveReplicas`,priority=1,description="replicas the forecast asks for"
 // +kubebuilder:printcolumn:name="Reactive",type=integer,JSONPath=`.status.reactiveReplicas`,priority=1,description="replicas the present load asks for"
+// +kubebuilder:printcolumn:name="Lead(s)",type=integer,JSONPath=`.status.leadTimeSeconds`,priority=1,description="how far ahead pods are asked for, seconds"
+// +kubebuilder:printcolumn:name="Accuracy(%)",type=integer,JSONPath=`.status.accuracy.day.accuracyPercent`,priority=1,description="how much of the last day's demand was forecast right, percent; empty while that is not known"
 // +kubebuilder:printcolumn:name="Decision",type=string,JSONPath=`.status.decision.reason`,priority=1,description="why the decision is what it is, in a word"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type AdvancedHorizontalPodAutoscaler struct {
@@ -216,12 +218,18 @@ type Prediction struct {
 	// +optional
 	ScaleDownForward *int32 `json:"scaleDownForward,omitempty"`
 
-	// Days on which demand is like that of another weekday than their own, such as holidays: at most 100, past and coming ones.
+	// Days on which demand is not that of their weekday, such as holidays and sales: at most 100, past and coming ones.
 	// +kubebuilder:validation:MaxItems=100
 	// +listType=map
 	// +listMapKey=date
 	// +optional
 	Days []SpecialDay `json:"days,omitempty"`
+
+	// Files of such days: at most 10. Where several speak of a day the first counts, and what days says of it before all.
+	// +kubebuilder:validation:MaxItems=10
+	// +listType=atomic
+	// +optional
+	Calendars []Calendar `json:"calendars,omitempty"`
 }
 
 // Weekday is a day of the week by its English name.
@@ -229,7 +237,10 @@ type Prediction struct {
 // +kubebuilder:validation:Enum=Sunday;Monday;Tuesday;Wednesday;Thursday;Friday;Saturday
 type Weekday string
 
-// SpecialDay is a day on which demand is like that of another weekday than its own.
+// SpecialDay is a day on which demand is not that of its weekday. It is like another weekday's, or scaled, or both: what it is like,
+// times its scale.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.like) || has(self.scale)",message="must have like, scale or both"
 type SpecialDay struct {
 	// The day in spec.timeZone, such as `2026-12-25`.
 	// +kubebuilder:validation:Format=date
@@ -237,7 +248,45 @@ type SpecialDay struct {
 	// +required
 	Date string `json:"date"`
 
-	// The weekday whose demand it has, such as `Sunday`.
+	// The weekday whose demand it has, such as `Sunday`. Default: its own.
+	// +optional
+	Like Weekday `json:"like,omitempty"`
+
+	// How much demand there is, percent of what is forecast else: 1 to 1000, default 100. A sale of 250 asks for pods for two and a half
+	// times the demand. Of a past day what is known is divided by it, so that it does not teach the forecast a habit.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	// +optional
+	Scale int32 `json:"scale,omitempty"`
+}
+
+// Calendar is a calendar file in a ConfigMap, whose all-day events are special days.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.like) || has(self.scale)",message="must have like, scale or both"
+type Calendar struct {
+	// The ConfigMap, in the policy's namespace. The aggregator's ServiceAccount needs the right to get it: see
+	// deploy/examples/calendar.yaml. It is read anew every five minutes; while it cannot be read the condition ForecastReady says
+	// so, and the forecast goes on without it.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
 	// +required
-	Like Weekday `json:"like"`
+	ConfigMapName string `json:"configMapName"`
+
+	// The file in it, in the format of iCalendar (RFC 5545), as calendar programs export it. Default `calendar.ics`. Its all-day
+	// events count, also those that repeat by the year, month, week or day; events with a time of day do not.
+	// +kubebuilder:default=calendar.ics
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	Key string `json:"key,omitempty"`
+
+	// The weekday whose demand its days have, such as `Sunday`. Default: each its own.
+	// +optional
+	Like Weekday `json:"like,omitempty"`
+
+	// How much demand there is on its days, percent of what is forecast else: 1 to 1000, default 100.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	// +optional
+	Scale int32 `json:"scale,omitempty"`
 }

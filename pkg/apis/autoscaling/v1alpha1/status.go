@@ -53,6 +53,20 @@ type AdvancedHorizontalPodAutoscalerStatus struct {
 	// +optional
 	LeadTimePods int32 `json:"leadTimePods,omitempty"`
 
+	// The period of the strongest pattern in the workload's demand, seconds: 86400 is a day; 0 when nothing repeats. Absent while
+	// there is no forecast.
+	// +optional
+	Periodicity *int32 `json:"periodicity,omitempty"`
+
+	// How good the forecasts of this workload were.
+	// +optional
+	Accuracy *AccuracyStatus `json:"accuracy,omitempty"`
+
+	// Since when the ready pods have been busy nearly all the time, so that there may be more demand than is seen; to ten seconds.
+	// Absent while they are not, and while their load is not known.
+	// +optional
+	SaturatedSince *metav1.Time `json:"saturatedSince,omitempty"`
+
 	// When the target was last scaled by this policy.
 	// +optional
 	LastScaleTime *metav1.Time `json:"lastScaleTime,omitempty"`
@@ -141,8 +155,6 @@ type MetricValueStatus struct {
 type ForecastStatus struct {
 	// The method that made it.
 	Method string `json:"method"`
-	// The period it found in the history, seconds; 0 for none.
-	PeriodSeconds int64 `json:"periodSeconds"`
 	// How much known history went into it, seconds, rounded down to full hours once there is an hour.
 	HistorySeconds int64 `json:"historySeconds"`
 	// The largest demand within the lead time at the policy's quantile, in busy GPUs, such as "3.5".
@@ -159,6 +171,10 @@ type DecisionStatus struct {
 	Reason string `json:"reason"`
 	// The same in plain words with the numbers, as of the last write of this status.
 	Message string `json:"message"`
+	// Until when it holds if load and forecast stay as they are, to the minute: then the bounds change, or a stabilization window
+	// ends that keeps replicas. Absent when neither is known to come within a day.
+	// +optional
+	ValidUntil *metav1.Time `json:"validUntil,omitempty"`
 }
 
 // The conditions of a policy.

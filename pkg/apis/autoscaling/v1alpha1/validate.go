@@ -77,13 +77,21 @@ func (p Prediction) validate() (errs []error) {
 	}
 	dates := map[string]bool{}
 	for i, day := range p.Days {
-		if _, _, err := p.Day(i); err != nil {
+		if _, err := p.Day(i); err != nil {
 			errs = append(errs, err)
 		}
 		if dates[day.Date] {
 			errs = append(errs, fmt.Errorf("spec.prediction.days[%d].date is %q: it must be another day than those before it", i, day.Date))
 		}
 		dates[day.Date] = true
+	}
+	if n := len(p.Calendars); n > 10 {
+		errs = append(errs, fmt.Errorf("spec.prediction.calendars is %d: it must be a list of at most 10 calendars", n))
+	}
+	for i := range p.Calendars {
+		if err := p.Calendar(i); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	return errs
 }

@@ -90,17 +90,34 @@ func TestWrongFieldIsNamedWithItsValueAndWhatIsAllowed(t *testing.T) {
 			s.Behavior = &Behavior{ScaleUp: &ScalingRules{Tolerance: ptr.To(resource.MustParse("1.5"))}}
 		}, `spec.behavior.scaleUp.tolerance is "1500m": it must be 0 to 1`},
 		"no such day": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
-			s.Prediction.Days = []SpecialDay{{"2026-02-30", "Sunday"}}
+			s.Prediction.Days = []SpecialDay{{Date: "2026-02-30", Like: "Sunday"}}
 		},
 			`spec.prediction.days[0].date is "2026-02-30": it must be a day, such as 2026-12-25`},
 		"no weekday": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
-			s.Prediction.Days = []SpecialDay{{"2026-12-25", "holiday"}}
+			s.Prediction.Days = []SpecialDay{{Date: "2026-12-25", Like: "holiday"}}
 		},
 			`spec.prediction.days[0].like is "holiday": it must be one of Sunday, Monday, Tuesday, Wednesday, Thursday, Friday, Saturday`},
 		"a day twice": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
-			s.Prediction.Days = []SpecialDay{{"2026-12-25", "Sunday"}, {"2026-12-25", "Monday"}}
+			s.Prediction.Days = []SpecialDay{{Date: "2026-12-25", Like: "Sunday"}, {Date: "2026-12-25", Like: "Monday"}}
 		}, `spec.prediction.days[1].date is "2026-12-25": it must be another day than those before it`},
-		"too many days": {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Prediction.Days = make([]SpecialDay, 101) }, `spec.prediction.days is 101: it must be a list of at most 100 days`},
+		"like nothing": {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Prediction.Days = []SpecialDay{{Date: "2026-12-25"}} },
+			`spec.prediction.days[0] has neither like nor scale: it must have like, scale or both`},
+		"scale": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.Prediction.Days = []SpecialDay{{Date: "2026-12-25", Scale: 1001}}
+		},
+			`spec.prediction.days[0].scale is 1001: it must be 1 to 1000`},
+		"calendar": {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Prediction.Calendars = []Calendar{{Like: "Sunday"}} },
+			`spec.prediction.calendars[0].configMapName is "": it must be given`},
+		"calendar like nothing": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.Prediction.Calendars = []Calendar{{ConfigMapName: "holidays"}}
+		},
+			`spec.prediction.calendars[0] has neither like nor scale: it must have like, scale or both`},
+		"calendar like no weekday": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.Prediction.Calendars = []Calendar{{ConfigMapName: "holidays", Like: "holiday"}}
+		},
+			`spec.prediction.calendars[0].like is "holiday": it must be one of Sunday`},
+		"too many calendars": {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Prediction.Calendars = make([]Calendar, 11) }, `spec.prediction.calendars is 11: it must be a list of at most 10 calendars`},
+		"too many days":      {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Prediction.Days = make([]SpecialDay, 101) }, `spec.prediction.days is 101: it must be a list of at most 100 days`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := valid()
@@ -115,12 +132,13 @@ func TestWrongFieldIsNamedWithItsValueAndWhatIsAllowed(t *testing.T) {
 
 func TestDaysAreReadAsTheyAreWritten(t *testing.T) {
 	s := AdvancedHorizontalPodAutoscalerSpec{TimeZone: "Europe/Berlin"}
-	s.Prediction.Days = []SpecialDay{{"2026-12-25", "Sunday"}, {"2028-02-29", "Saturday"}}
+	s.Prediction.Days = []SpecialDay{{Date: "2026-12-25", Like: "Sunday"}, {Date: "2028-02-29", Like: "Saturday"}}
 	if location, err := s.Location(); err != nil || location.String() != "Europe/Berlin" {
 		t.Errorf("time zone %v, %v", location, err)
 	}
 	for i, want := range []string{"2026-12-25 like Sunday", "2028-02-29 like Saturday"} {
-		date, like, err := s.Prediction.Day(i)
+		date, err := s.Prediction.Day(i)
+		like, _ := s.Prediction.Days[i].Kind().Weekday()
 		if got := date.Format("2006-01-02") + " like " + like.String(); err != nil || got != want {
 			t.Errorf("day %d is %s, %v; want %s", i, got, err, want)
 		}
