@@ -21,6 +21,7 @@ import (
 type board struct {
 	store    *storage.Store
 	ledger   *ledger
+	diary    *diary
 	exporter *exporter.Exporter
 
 	mu     sync.Mutex
@@ -28,13 +29,14 @@ type board struct {
 }
 
 func newBoard(store *storage.Store, log *slog.Logger) *board {
-	return &board{store: store, ledger: newLedger(store, log), latest: map[string]controller.Evaluation{}}
+	return &board{store: store, ledger: newLedger(store, log), diary: newDiary(store, log), latest: map[string]controller.Evaluation{}}
 }
 
 // Observed implements controller.Observer.
 func (b *board) Observed(e controller.Evaluation) {
 	b.exporter.Observe(toMetrics(e))
 	b.ledger.observe(e)
+	b.diary.observe(e)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.latest[e.Namespace+"/"+e.Name] = e

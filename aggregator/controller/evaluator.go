@@ -105,10 +105,12 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 	pods, settling, fresh := e.observe(target, memory.since(target.Pods, now), now)
 	out.Data = fresh
 	perPod := gpusPerPod(target.Pods)
+	out.GPUsPerPod = perPod
 	out.Forecast = e.forecasts.predict(ctx, asked{target.Workload, *policy.Spec.Prediction.Quantile, memory.days(&policy.Spec), perPod}, out.Lead, now)
 
 	wanted := memory.rules.of(policy, target.Replicas, now, out.Lead)
 	out.Min, out.Max, out.WrongBounds = wanted.MinReplicas, wanted.MaxReplicas, memory.rules.wrong
+	out.Bounds = memory.rules.bounds.at
 	decision := scaling.Decide(
 		wanted,
 		scaling.Inputs{
@@ -147,7 +149,12 @@ func (e *Evaluator) window(policy *v1alpha1.AdvancedHorizontalPodAutoscaler) *wi
 // describe begins an evaluation with what the policy itself says.
 func describe(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) Evaluation {
 	spec := policy.Spec
+	location, err := spec.Location()
+	if err != nil { // the conditions say so
+		location = time.UTC
+	}
 	return Evaluation{
+		Location:      location,
 		Namespace:     policy.Namespace,
 		Name:          policy.Name,
 		UID:           policy.UID,

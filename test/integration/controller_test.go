@@ -64,6 +64,8 @@ func (s *telemetry) Pods(ctx context.Context, w controller.Workload, from, to ti
 	return s.Demand(ctx, w, from, to, step) // as little is known of them
 }
 
+func (s *telemetry) Filled() uint64 { return 0 }
+
 // targets hands the directory's targets to the controller.
 type targets struct{ *workload.Directory }
 

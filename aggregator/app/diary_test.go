@@ -1,0 +1,82 @@
+package app
+
+import (
+	"log/slog"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/foretide/foretide/aggregator/controller"
+	"github.com/foretide/foretide/aggregator/scaling"
+	"github.com/foretide/foretide/aggregator/storage"
+)
+
+var webPolicyName = storage.Policy{Namespace: "default", Name: "web"}
+
+// decidedAt is a decision for so many replicas.
+func decidedAt(at time.Time, replicas int32, reason scaling.Reason) controller.Evaluation {
+	return controller.Evaluation{Namespace: "default", Name: "web", At: at, Workload: web, Decision: &scaling.Decision{Replicas: replicas, Reactive: &replicas, Reason: reason}}
+}
+
+func TestTheLastDecisionOfEachMinuteIsKeptOverARestart(t *testing.T) {
+	b := openBooks(t, t.TempDir(), noon())
+	begin := b.now
+	d := newDiary(b.store, slog.New(slog.DiscardHandler))
+	for i := range 4 * 60 { // each second; every ten of them it is written
+		b.now = begin.Add(time.Duration(i) * time.Second)
+		if minute := i / 60; minute != 2 { // in the third minute nothing is decided
+			d.observe(decidedAt(b.now, int32(i), scaling.ReactiveDemand))
+		}
+		if i%10 == 0 {
+			d.keep(t.Context(), b.now)
+		}
+	}
+	d.observe(controller.Evaluation{Namespace: "default", Name: "web", At: begin.Add(4 * time.Minute), Workload: web, Problem: controller.Note{Reason: "TargetNotFound"}})
+	b.now = begin.Add(5 * time.Minute)
+	d.keep(t.Context(), b.now)
+	if err := b.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := openBooks(t, b.dir, b.now).store.Decisions(t.Context(), webPolicyName, begin, b.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nan := math.NaN()
+	want := storage.Decisions{
+		Desired: []float64{59, 119, nan, 239, nan}, Proactive: []float64{nan, nan, nan, nan, nan}, Reactive: []float64{59, 119, nan, 239, nan},
+		Reasons: []string{"ReactiveDemand", "ReactiveDemand", "", "ReactiveDemand", "TargetNotFound"},
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateNaNs()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestDecisionsThatCannotBeWrittenAreTriedAgainForAWhileAndToldOnce(t *testing.T) {
+	b := openBooks(t, t.TempDir(), noon())
+	begin := b.now
+	var log safeBuffer
+	d := newDiary(b.store, slog.New(slog.NewTextHandler(&log, nil)))
+	b.now = begin.Add(-time.Hour) // the history's clock is behind, and takes nothing of a future
+	for i := range 20 {
+		d.observe(decidedAt(begin.Add(time.Duration(i)*time.Minute), int32(i), scaling.Steady))
+		d.keep(t.Context(), begin.Add(time.Duration(i+1)*time.Minute))
+	}
+	if n := strings.Count(log.String(), "decisions cannot be written"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, log.String())
+	}
+	b.now = begin.Add(20 * time.Minute)
+	d.keep(t.Context(), b.now)
+	got, err := b.store.Decisions(t.Context(), webPolicyName, begin, b.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range got.Desired {
+		if kept := i >= 10; kept == math.IsNaN(v) {
+			t.Errorf("minute %d: %v; want the last ten", i, v)
+		}
+	}
+}
