@@ -23,7 +23,7 @@ import (
 )
 
 // boardAt is a board over an empty history, its metrics seen at a time.
-func boardAt(t *testing.T, now time.Time) (b *board, metrics func() string) {
+func boardAt(t testing.TB, now time.Time) (b *board, metrics func() string) {
 	t.Helper()
 	store, err := storage.Open(storage.Options{Dir: t.TempDir()})
 	if err != nil {

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"log/slog"
 	"math"
 	"strings"
@@ -79,4 +80,27 @@ func TestDecisionsThatCannotBeWrittenAreTriedAgainForAWhileAndToldOnce(t *testin
 			t.Errorf("minute %d: %v; want the last ten", i, v)
 		}
 	}
+}
+
+// BenchmarkDiary is a minute of five thousand policies, each decided every two seconds, and written.
+func BenchmarkDiary(b *testing.B) {
+	const policies = 5_000
+	books := openBooks(b, b.TempDir(), noon())
+	d := newDiary(books.store, slog.New(slog.DiscardHandler))
+	names := make([]string, policies)
+	for i := range names {
+		names[i] = fmt.Sprintf("web-%d", i)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		for range 30 {
+			e := decidedAt(books.now, 3, scaling.Steady)
+			for _, e.Name = range names {
+				d.observe(e)
+			}
+			books.now = books.now.Add(2 * time.Second)
+		}
+		d.keep(b.Context(), books.now)
+	}
+	b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/minute")
 }

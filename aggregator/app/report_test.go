@@ -20,7 +20,7 @@ import (
 )
 
 // reporting is an aggregator with a board over a history, its reports served on a free port.
-func reporting(t *testing.T, dir string, now time.Time) (*aggregator, *httptest.Server) {
+func reporting(t testing.TB, dir string, now time.Time) (*aggregator, *httptest.Server) {
 	t.Helper()
 	store, err := storage.Open(storage.Options{Dir: dir})
 	if err != nil {
@@ -39,7 +39,7 @@ func reporting(t *testing.T, dir string, now time.Time) (*aggregator, *httptest.
 
 // remember writes a week: 1 busy GPU by day and 0.2 by night on four pods, 15 minutes before it was said that it would be 1.2 at most, and
 // for the last three days what was decided.
-func remember(t *testing.T, store *storage.Store, now time.Time) {
+func remember(t testing.TB, store *storage.Store, now time.Time) {
 	t.Helper()
 	var demand, pods []storage.Point
 	var forecasts []storage.ForecastPoint
@@ -216,4 +216,23 @@ func TestAReportIsWrittenByTheCommand(t *testing.T) {
 			t.Errorf("%q: %v, want %s", args, err, want)
 		}
 	}
+}
+
+// BenchmarkReport reads a week of a policy and makes page and JSON of it.
+func BenchmarkReport(b *testing.B) {
+	now := time.Now().Truncate(time.Minute)
+	a, _ := reporting(b, b.TempDir(), now)
+	remember(b, a.store, now)
+	e := evaluated(now)
+	e.GPUsPerPod = 1
+	a.board.Observed(e)
+	var made observed
+	for b.Loop() {
+		var err error
+		if made, _, err = a.report(b.Context(), "default", "web", now); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(len(made.page))/1000, "kB_page")
+	b.ReportMetric(float64(len(made.data))/1000, "kB_json")
 }
