@@ -45,6 +45,7 @@ func (b *board) Observed(e controller.Evaluation) {
 // Forgotten implements controller.Observer.
 func (b *board) Forgotten(namespace, name string) {
 	b.exporter.Forget(namespace, name)
+	b.diary.forget(storage.Policy{Namespace: namespace, Name: name})
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.latest, namespace+"/"+name)

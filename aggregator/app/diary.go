@@ -18,19 +18,26 @@ const (
 )
 
 // diary writes into the history what each policy decided last in each minute, so that a report can tell of a week, after a restart, too.
-// A minute in which a policy was not decided is not written.
+// A minute in which a policy was not decided is not written; one in which the replicas changed keeps why, for they are steady soon after.
 type diary struct {
 	store *storage.Store
 	log   *slog.Logger
 
 	mu      sync.Mutex
-	now     map[storage.Policy]storage.Decided // of the minute that is not over
+	now     map[storage.Policy]noted
 	ended   []storage.Decided
 	failing bool // it was logged that they cannot be written
 }
 
+// noted is the newest of a policy.
+type noted struct {
+	storage.Decided
+	changed bool // the replicas did, in this minute
+	written bool
+}
+
 func newDiary(store *storage.Store, log *slog.Logger) *diary {
-	return &diary{store: store, log: log, now: map[storage.Policy]storage.Decided{}}
+	return &diary{store: store, log: log, now: map[storage.Policy]noted{}}
 }
 
 // observe takes an evaluation.
@@ -44,10 +51,26 @@ func (d *diary) observe(e controller.Evaluation) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if before, ok := d.now[decided.Policy]; ok && before.At.Before(decided.At) {
-		d.ended = append(d.ended, before)
+	before, ok := d.now[decided.Policy]
+	known := ok && before.Desired != nil && decided.Desired != nil
+	changed := known && *before.Desired != *decided.Desired
+	switch {
+	case ok && before.At.Before(decided.At) && !before.written:
+		d.ended = append(d.ended, before.Decided)
+	case known && !changed && before.changed && before.At.Equal(decided.At):
+		return
 	}
-	d.now[decided.Policy] = decided
+	d.now[decided.Policy] = noted{Decided: decided, changed: changed}
+}
+
+// forget drops a policy that is gone; what it decided last is written.
+func (d *diary) forget(policy storage.Policy) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if last, ok := d.now[policy]; ok && !last.written {
+		d.ended = append(d.ended, last.Decided)
+	}
+	delete(d.now, policy)
 }
 
 // run writes what has ended until ctx is done.
@@ -61,10 +84,11 @@ func (d *diary) run(ctx context.Context) error {
 // keep writes the minutes that ended by now.
 func (d *diary) keep(ctx context.Context, now time.Time) {
 	d.mu.Lock()
-	for policy, decided := range d.now {
-		if !decided.At.After(now) {
-			d.ended = append(d.ended, decided)
-			delete(d.now, policy)
+	for policy, newest := range d.now {
+		if !newest.written && !newest.At.After(now) {
+			d.ended = append(d.ended, newest.Decided)
+			newest.written = true
+			d.now[policy] = newest
 		}
 	}
 	ended := d.ended

@@ -56,6 +56,44 @@ func TestTheLastDecisionOfEachMinuteIsKeptOverARestart(t *testing.T) {
 	}
 }
 
+func TestAMinuteKeepsWhyItsReplicasChanged(t *testing.T) {
+	b := openBooks(t, t.TempDir(), noon())
+	begin := b.now
+	d := newDiary(b.store, slog.New(slog.DiscardHandler))
+	second := 0
+	next := func(replicas int32, reason scaling.Reason) {
+		second += 20
+		b.now = begin.Add(time.Duration(second) * time.Second)
+		d.observe(decidedAt(b.now, replicas, reason))
+		d.keep(t.Context(), b.now)
+	}
+	next(2, scaling.Steady)
+	next(2, scaling.Steady)
+	next(5, scaling.ForecastDemand) // the second minute
+	next(5, scaling.Steady)
+	next(5, scaling.Steady)
+	next(5, scaling.Steady) // the third
+	next(3, scaling.ReactiveDemand)
+	next(4, scaling.OutsideBounds)
+	next(4, scaling.NoTelemetry) // the fourth
+	d.forget(webPolicyName)
+	b.now = begin.Add(5 * time.Minute)
+	d.keep(t.Context(), b.now)
+	got, err := b.store.Decisions(t.Context(), webPolicyName, begin, begin.Add(4*time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"Steady", "ForecastDemand", "OutsideBounds", "NoTelemetry"}, got.Reasons); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if diff := cmp.Diff([]float64{2, 5, 4, 4}, got.Desired); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if len(d.now) != 0 {
+		t.Error("a policy that is gone is remembered")
+	}
+}
+
 func TestDecisionsThatCannotBeWrittenAreTriedAgainForAWhileAndToldOnce(t *testing.T) {
 	b := openBooks(t, t.TempDir(), noon())
 	begin := b.now

@@ -50,8 +50,11 @@ type view struct {
 	GPUPlots, PodPlots                           []plot
 }
 
-// fromForecast says which part of the predicted pods was not decided then; "" when all was, or nothing is known.
+// fromForecast says which part of the predicted pods was not decided then; "" when all was.
 func (r Report) fromForecast() string {
+	if math.IsNaN(float64(r.Pods.DecidedShare)) {
+		return "nothing is known of that"
+	}
 	if foretold := 1 - float64(r.Pods.DecidedShare); foretold > 0 {
 		return fmt.Sprintf("where that is not known (%.0f %% of the time), what the forecast %s before asks for", math.Ceil(100*foretold), spell(r.GPUs.Lead))
 	}

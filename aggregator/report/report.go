@@ -116,13 +116,16 @@ type Report struct {
 
 // GPUs is the chart of demand, in busy GPUs: what was, and what was forecast of it Lead before and is forecast of the next day.
 type GPUs struct {
-	Lead                     string `json:"forecastLead"`
-	Actual, Median, Quantile Line
+	Lead     string `json:"forecastLead"`
+	Actual   Line   `json:"actual"`
+	Median   Line   `json:"median"`
+	Quantile Line   `json:"quantile"`
 }
 
 // Pods is the chart of pods: what was, and what the policy would have set and would set.
 type Pods struct {
-	Actual, Predicted Line
+	Actual    Line `json:"actual"`
+	Predicted Line `json:"predicted"`
 	// DecidedShare is the part of the known minutes of Predicted's past that were decided then; the rest is what the forecast Lead before
 	// asks for.
 	DecidedShare Number `json:"decidedShare"`

@@ -261,7 +261,7 @@ func TestNothingKnownIsAPageThatSaysSo(t *testing.T) {
 	if err := r.HTML(&page); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"It is too early", "Nothing can be compared yet", "None is known of the last 7 days", "10 known points"} {
+	for _, want := range []string{"It is too early", "Nothing can be compared yet", "None is known of the last 7 days", "what the policy decided; nothing is known of that", "10 known points"} {
 		if !strings.Contains(page.String(), want) {
 			t.Errorf("%q is not on the page", want)
 		}
