@@ -27,6 +27,7 @@ const usage = `Usage: aggregator [command] [flags]
   forecast  answer tasks with forecasts, both lines of JSON
   explain   say in plain words why a policy decides what it decides
   adopt     print a policy with the settings of a HorizontalPodAutoscaler
+  report    write a policy's report: the week behind it, the day ahead, what it costs and carries
   backtest  say how accurate forecasts of a recorded series are, and draw them
   import    read a recorded demand, or what a Prometheus knows of it, into the history of workloads
   inspect   say what a history holds
@@ -81,6 +82,8 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		err = app.Explain(ctx, args, out)
 	case "adopt":
 		err = app.Adopt(ctx, args, out)
+	case "report":
+		err = app.Report(ctx, args, out)
 	case "import":
 		err = app.ImportHistory(ctx, args, out)
 	case "inspect":
@@ -90,7 +93,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	case "version":
 		fmt.Fprintln(out, version)
 	default:
-		err = fmt.Errorf("command is %q: it must be serve, forecast, explain, adopt, backtest, import, inspect, restore or version (aggregator --help says what they do)", command)
+		err = fmt.Errorf("command is %q: it must be serve, forecast, explain, adopt, report, backtest, import, inspect, restore or version (aggregator --help says what they do)", command)
 	}
 	if errors.Is(err, flag.ErrHelp) {
 		return nil

@@ -20,9 +20,17 @@ import (
 // evaluator decides from the live view, the metrics and the stored demand.
 func (a *aggregator) evaluator(metrics controller.Metrics) *controller.Evaluator {
 	if a.shared != nil {
-		return controller.NewEvaluator(sharedLoads{a.shared.loads}, metrics, sharedHistory{a.store, a.shared.client, &a.filled}, a.outside)
+		return controller.NewEvaluator(sharedLoads{a.shared.loads}, metrics, a.history(), a.outside)
 	}
-	return controller.NewEvaluator(loads{a.view}, metrics, history{a.store, &a.filled}, a.outside)
+	return controller.NewEvaluator(loads{a.view}, metrics, a.history(), a.outside)
+}
+
+// history is what is known of the past of workloads, here or by all shards.
+func (a *aggregator) history() controller.History {
+	if a.shared != nil {
+		return sharedHistory{a.store, a.shared.client, &a.filled}
+	}
+	return history{a.store, &a.filled}
 }
 
 // loads is the live view as the controller's Loads.

@@ -41,13 +41,18 @@ type aggregator struct {
 	board    *board
 	// shared is the engine that all shards of the aggregator write to; nil when this one gets everything itself.
 	shared *shared
+	// peers are all replicas; nil where there is one.
+	peers *peers
 	// outside makes forecasts elsewhere; nil when nobody is asked.
 	outside controller.Outside
 	// namespaces are those whose pods matter, for the engine.
 	namespaces func() []string
 	// draining says whether a node is being drained; nil without Kubernetes.
 	draining func(node string) bool
-	parts    []part
+	// certificates are those of the servers; authority is that of the certificate made here (PEM), nil when it is the user's own.
+	certificates *tls.Config
+	authority    func() []byte
+	parts        []part
 	// listeners are open from the start; closing those that are served already does nothing.
 	listeners []net.Listener
 	// filled is how often another replica had what was missed here.
@@ -96,6 +101,7 @@ func Run(ctx context.Context, options Options, log *slog.Logger) (err error) {
 	a.board = newBoard(a.store, log)
 	a.add("ledger", a.board.ledger.run)
 	a.add("metric minutes", a.board.minutes.run)
+	a.add("diary", a.board.diary.run)
 
 	if options.Kubernetes {
 		err = a.withKubernetes(ctx)
@@ -185,6 +191,7 @@ func (a *aggregator) serve(ctx context.Context, certificates identity.Certificat
 	if err != nil {
 		return err
 	}
+	a.certificates = config
 	server, err := ingest.NewServer(ingest.Options{
 		Logger: a.log, Registerer: a.registry, Appender: a.store, Sink: a.view, TLS: config,
 		Authenticate: func(ctx context.Context, token string) (ingest.Caller, error) {
@@ -244,7 +251,8 @@ func (a *aggregator) tls(ctx context.Context, store identity.CertificateStore) (
 		if err != nil {
 			return nil, err
 		}
-		return identity.ServerTLS(files.GetCertificate), a.followPeers(func() []byte { return nil })
+		a.authority = func() []byte { return nil }
+		return identity.ServerTLS(files.GetCertificate), a.followPeers(a.authority)
 	}
 	managed, err := identity.NewManaged(ctx, store, a.names(), time.Now(), a.log)
 	for err != nil && a.options.Kubernetes && ctx.Err() == nil {
@@ -260,7 +268,8 @@ func (a *aggregator) tls(ctx context.Context, store identity.CertificateStore) (
 		managed.Run(ctx)
 		return nil
 	})
-	return identity.ServerTLS(managed.GetCertificate), a.followPeers(managed.CA)
+	a.authority = managed.CA
+	return identity.ServerTLS(managed.GetCertificate), a.followPeers(a.authority)
 }
 
 // retryEvery is how often what needs the API server is tried again while that is away.

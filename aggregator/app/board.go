@@ -22,6 +22,7 @@ type board struct {
 	store    *storage.Store
 	ledger   *ledger
 	minutes  *minutes
+	diary    *diary
 	exporter *exporter.Exporter
 
 	mu     sync.Mutex
@@ -29,7 +30,7 @@ type board struct {
 }
 
 func newBoard(store *storage.Store, log *slog.Logger) *board {
-	return &board{store: store, ledger: newLedger(store, log), minutes: newMinutes(store, log), latest: map[string]controller.Evaluation{}}
+	return &board{store: store, ledger: newLedger(store, log), minutes: newMinutes(store, log), diary: newDiary(store, log), latest: map[string]controller.Evaluation{}}
 }
 
 // Observed implements controller.Observer.
@@ -37,6 +38,7 @@ func (b *board) Observed(e controller.Evaluation) {
 	b.ledger.observe(e)
 	b.minutes.observe(e)
 	b.exporter.Observe(b.toMetrics(e))
+	b.diary.observe(e)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.latest[e.Namespace+"/"+e.Name] = e
@@ -45,6 +47,7 @@ func (b *board) Observed(e controller.Evaluation) {
 // Forgotten implements controller.Observer.
 func (b *board) Forgotten(namespace, name string) {
 	b.exporter.Forget(namespace, name)
+	b.diary.forget(storage.Policy{Namespace: namespace, Name: name})
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.latest, namespace+"/"+name)

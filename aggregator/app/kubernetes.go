@@ -95,7 +95,10 @@ func (a *aggregator) withKubernetes(ctx context.Context) error {
 		}
 		who = tokens.Authenticate
 	}
-	return a.serve(ctx, identity.Secret{Client: client, Namespace: a.options.Namespace}, who, identity.NewAccess(client, a.log, time.Now))
+	if err := a.serve(ctx, identity.Secret{Client: client, Namespace: a.options.Namespace}, who, identity.NewAccess(client, a.log, time.Now)); err != nil {
+		return err
+	}
+	return a.serveMetricsAPI(client)
 }
 
 // decide carries out the policies while this replica is the leader, until ctx is done or the Lease is lost. What it remembers of its

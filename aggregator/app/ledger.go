@@ -174,6 +174,16 @@ func (l *ledger) forecasts(now time.Time) []exporter.Forecast {
 	return out
 }
 
+// scores are those of one workload, by lead and then by the time they are told over.
+func (l *ledger) scores(workload controller.Workload, now time.Time) []exporter.Score {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e := l.entries[workload]; e != nil {
+		return e.scores(now)
+	}
+	return nil
+}
+
 func (e *entry) scores(now time.Time) (out []exporter.Score) {
 	record := e.records[rating.Upper]
 	if record == nil {

@@ -3,7 +3,9 @@
 //	agents ─ gRPC ─► ingest ─► storage (durable, then acknowledged)
 //	                    └────► live ─► controller ─► scale subresource
 //	live ─► recorder ─► storage ─► forecast ─► controller ─► status, metrics, page
-//	                       └◄─────── ledger ◄─────┴─ (what was forecast, and how it compares with what came)
+//	                       ├◄─────── ledger ◄─────┼─ (what was forecast, and how it compares with what came)
+//	                       ├◄─────── diary ◄──────┘  (what was decided, and why)
+//	                       └─► report ─► page, metricsapi
 package app
 
 import (
@@ -40,6 +42,7 @@ type Options struct {
 	WebAddress        string        // web.listen-address
 	WebAHPANames      bool          // web.ahpa-names
 	HealthAddress     string        // health.listen-address
+	MetricsAPIAddress string        // metrics-api.listen-address
 	QueryTimeout      time.Duration // query.timeout
 	QueryMaxSamples   int           // query.max-samples
 	QueryConcurrency  int           // query.max-concurrent
@@ -114,6 +117,7 @@ func (o *Options) Register(f *flag.FlagSet) {
 	f.StringVar(&o.WebAddress, "web.listen-address", o.WebAddress, "`host:port` to serve the page and /metrics on: plain HTTP without a login on a loopback address, otherwise HTTPS for those who may get that path (Kubernetes RBAC, nonResourceURLs)")
 	f.BoolVar(&o.WebAHPANames, "web.ahpa-names", o.WebAHPANames, "show policies at /metrics under the names of Alibaba Cloud's AHPA too (ahpa_requested_pods …, labels namespace and name): six series more for each")
 	f.StringVar(&o.HealthAddress, "health.listen-address", o.HealthAddress, "`host:port` to serve /healthz and /readyz on (plain HTTP, no data)")
+	f.StringVar(&o.MetricsAPIAddress, "metrics-api.listen-address", o.MetricsAPIAddress, "`host:port` to serve the aggregated API metrics.foretide.dev on, for the Kubernetes API server (TLS; deploy/components/metrics-api); empty: it is not served")
 	f.DurationVar(&o.QueryTimeout, "query.timeout", o.QueryTimeout, "how long a PromQL request may take, waiting for its turn included")
 	f.IntVar(&o.QueryMaxSamples, "query.max-samples", o.QueryMaxSamples, "how many `samples` a query may hold in memory, 16 bytes each")
 	f.IntVar(&o.QueryConcurrency, "query.max-concurrent", o.QueryConcurrency, "how many `queries` run at a time, others wait; 0: one per core, at least 2")
@@ -231,6 +235,9 @@ func (o Options) checkAddresses(wrong func(flag string, value any, allowed strin
 			wrong(a.flag, a.address, "host:port or :port")
 		}
 	}
+	if o.MetricsAPIAddress != "" && !isHostPort(o.MetricsAPIAddress) {
+		wrong("metrics-api.listen-address", o.MetricsAPIAddress, "host:port or :port, or empty")
+	}
 	for _, u := range []struct{ flag, url string }{{"remote-write.url", o.RemoteWriteURL}, {"engine.url", o.EngineURL}, {"forecast.url", o.ForecastURL}} {
 		if u.url != "" && !isURL(u.url) {
 			wrong(u.flag, u.url, "a URL such as http://engine:9090")
@@ -250,6 +257,9 @@ func (o Options) checkSources(wrong func(flag string, value any, allowed string)
 		wrong("policies.path", o.PoliciesPath, "empty, or given with --kubernetes.enabled=false")
 	}
 	if !o.Kubernetes {
+		if o.MetricsAPIAddress != "" {
+			wrong("metrics-api.listen-address", o.MetricsAPIAddress, "empty, or given with --kubernetes.enabled")
+		}
 		if o.PoliciesPath == "" {
 			wrong("policies.path", o.PoliciesPath, "a file or directory when --kubernetes.enabled=false")
 		}

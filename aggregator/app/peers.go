@@ -62,6 +62,7 @@ func (a *aggregator) followPeers(authorities func() []byte) error {
 		return nil
 	}
 	p := &peers{app: a, authorities: authorities}
+	a.peers = p
 	for _, text := range splitList(a.options.PeersURL) {
 		u, err := url.Parse(text)
 		if err != nil {

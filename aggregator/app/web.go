@@ -33,6 +33,7 @@ func (a *aggregator) web(config *tls.Config, access *identity.Access) error {
 	mux.Handle("GET /metrics", read(promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{Registry: a.registry})))
 	mux.Handle("/api/v1/write", write(promql.Handler()))
 	mux.Handle("/api/v1/", read(promql.Handler()))
+	mux.Handle("GET /report/{namespace}/{name}", read(http.HandlerFunc(a.serveReport)))
 	mux.Handle("POST /-/snapshot", write(http.HandlerFunc(a.snapshot)))
 	mux.Handle("/", read(ui.Handler(a.board, a.options.Version, time.Now, a.log)))
 	if err := a.http("web", a.options.WebAddress, mux, config); err != nil {

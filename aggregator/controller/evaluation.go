@@ -31,6 +31,13 @@ type Evaluation struct {
 	// Quantile is the policy's own, between 0 and 1.
 	Quantile float64
 
+	// Location is by whose clock the policy's users live.
+	Location *time.Location
+	// Bounds are the fewest and the most replicas the policy allows at a moment.
+	Bounds func(at time.Time) (least, most int32)
+	// GPUsPerPod is what a pod of the target holds now; 0 when that is not known.
+	GPUsPerPod float64
+
 	Workload Workload
 	// Current is what the target is set to; absent when it could not be read.
 	Current *int32

@@ -109,7 +109,8 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 	wanted := memory.rules.of(policy, target.Replicas, now, out.Lead)
 	out.Min, out.Max, out.WrongBounds = wanted.MinReplicas, wanted.MaxReplicas, memory.rules.wrong
 
-	look := look{policy: policy, target: target, gpusPerPod: gpusPerPod(target.Pods), now: now, days: memory.days(&policy.Spec, e.files(ctx, policy, now))}
+	out.Bounds, out.GPUsPerPod = memory.rules.bounds.at, gpusPerPod(target.Pods)
+	look := look{policy: policy, target: target, gpusPerPod: out.GPUsPerPod, now: now, days: memory.days(&policy.Spec, e.files(ctx, policy, now))}
 	look.ahead = ahead{out.Lead, later(policy.Spec, out.Lead, wanted.Down.Stabilization)}
 	settling := false
 	look.pods, settling, out.Data = e.observe(target, memory.since(target.Pods, now), now)
@@ -157,7 +158,12 @@ func (e *Evaluator) window(policy *v1alpha1.AdvancedHorizontalPodAutoscaler) *wi
 // describe begins an evaluation with what the policy itself says.
 func describe(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) Evaluation {
 	spec := policy.Spec
+	location, err := spec.Location()
+	if err != nil { // the conditions say so
+		location = time.UTC
+	}
 	return Evaluation{
+		Location:      location,
 		Namespace:     policy.Namespace,
 		Name:          policy.Name,
 		UID:           policy.UID,

@@ -78,6 +78,15 @@ func NewAccess(tokenFile, caFile string, headers map[string]string) (Access, err
 	return Access{&c}, nil
 }
 
+// Client is an HTTP client that logs in so.
+func (a Access) Client() (*http.Client, error) {
+	config := a.config
+	if config == nil {
+		config = &promconfig.DefaultHTTPClientConfig
+	}
+	return promconfig.NewClientFromConfig(*config, "engine", promconfig.WithUserAgent("foretide-aggregator"))
+}
+
 // Client asks one engine. Its methods may be called at the same time.
 type Client struct {
 	api     v1.API
@@ -92,10 +101,7 @@ func New(o Options) (*Client, error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("%q is no URL of an engine: it must be like http://prometheus:9090", o.URL)
 	}
-	if o.Access.config == nil {
-		o.Access.config = &promconfig.DefaultHTTPClientConfig
-	}
-	httpClient, err := promconfig.NewClientFromConfig(*o.Access.config, "engine", promconfig.WithUserAgent("foretide-aggregator"))
+	httpClient, err := o.Access.Client()
 	if err != nil {
 		return nil, fmt.Errorf("access to %s: %w", u.Redacted(), err)
 	}

@@ -65,6 +65,18 @@ func run(m *testing.M) (code int, err error) {
 	if env.ControlPlane.Etcd.Path, err = binary("ETCD"); err != nil {
 		return 0, err
 	}
+	dir, err := os.MkdirTemp("", "foretide-integration-")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	flags, err := frontProxy(dir)
+	if err != nil {
+		return 0, err
+	}
+	for flag, value := range flags {
+		env.ControlPlane.GetAPIServer().Configure().Set(flag, value)
+	}
 	apiServer.kubectl = filepath.Join(filepath.Dir(env.ControlPlane.GetAPIServer().Path), "kubectl")
 	if _, err := os.Stat(apiServer.kubectl); err != nil {
 		return 0, fmt.Errorf("kubectl beside $KUBE_APISERVER: %w", err)
@@ -77,11 +89,6 @@ func run(m *testing.M) (code int, err error) {
 	if apiServer.config, err = env.Start(); err != nil {
 		return 0, fmt.Errorf("start the API server: %w", err)
 	}
-	dir, err := os.MkdirTemp("", "foretide-integration-")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
 	apiServer.kubeconfig = filepath.Join(dir, "kubeconfig")
 	if err := os.WriteFile(apiServer.kubeconfig, env.KubeConfig, 0o600); err != nil {
 		return 0, err
