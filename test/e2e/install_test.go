@@ -31,7 +31,6 @@ func install() error {
 			}
 			return kube("delete", "ahpa,deployment", "--all", "-n", "default", "--ignore-not-found", "--wait")
 		}},
-		{fmt.Sprintf("offer %d GPUs", gpus), offerGPUs},
 		{"stop the aggregator", func() error { return scaleAggregator(0) }},
 		{"import the recorded fortnight", importHistory},
 		{"start the aggregator", func() error { return scaleAggregator(1) }},

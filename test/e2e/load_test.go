@@ -19,17 +19,6 @@ import (
 	"github.com/foretide/foretide/test/load"
 )
 
-// gpus is how many scripted devices the node has while these tests run: enough for all scenes that run beside each other.
-const gpus = fakenvml.MaxDevices
-
-// offerGPUs lets the node have so many GPUs, and waits until pods can ask for them.
-func offerGPUs() error {
-	if err := fakenvml.Default(gpus).Write(scenarioPath); err != nil {
-		return err
-	}
-	return kube("wait", "node", "--all", "--timeout=60s", fmt.Sprintf(`--for=jsonpath={.status.allocatable.nvidia\.com/gpu}=%d`, gpus))
-}
-
 // players play the load of all tests that run: one of them for all, for each tick sets every device.
 type players struct {
 	mu        sync.Mutex
@@ -53,6 +42,18 @@ var playing = sync.OnceValue(func() *players {
 		}
 	}()
 	return p
+})
+
+// roomForScenes lets the node have as many GPUs as the scripted driver has room for, so that no pod of the scenes, which run beside each
+// other, waits for one.
+var roomForScenes = sync.OnceValue(func() error {
+	p := playing()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := fakenvml.Default(fakenvml.MaxDevices).Write(scenarioPath); err != nil {
+		return err
+	}
+	return kube("wait", "node", "--all", "--timeout=60s", fmt.Sprintf(`--for=jsonpath={.status.allocatable.nvidia\.com/gpu}=%d`, fakenvml.MaxDevices))
 })
 
 func (p *players) tick(now time.Time) {

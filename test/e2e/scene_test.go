@@ -55,6 +55,9 @@ func stage(t *testing.T, name string, with ...func(*scene)) *scene {
 	for _, change := range with {
 		change(s)
 	}
+	if err := roomForScenes(); err != nil {
+		t.Fatal(err)
+	}
 	apply(t, fmt.Sprintf("apiVersion: v1\nkind: Namespace\nmetadata: {name: %s, labels: {%s: ''}}\n", s.namespace, sceneLabel))
 	t.Cleanup(func() { kubectl(t, "delete", "namespace", s.namespace, "--wait=false") })
 	s.watch()

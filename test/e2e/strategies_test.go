@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -37,13 +38,16 @@ func TestAutoFollowsTheLargerOfForecastAndLoad(t *testing.T) {
 	onForecast := func(p policy) bool {
 		return p.proactive() > p.reactive() && p.Status.CurrentReplicas == p.proactive() && p.current() < eveningTarget
 	}
-	s.sees("pods are there for the evening, ahead of the load", onForecast)
+	ahead := s.sees("pods are there for the evening, ahead of the load", onForecast).Status.CurrentReplicas
 	s.busy(2.1)
 	s.sees("the load is more than was forecast", func(p policy) bool {
 		return p.Status.CurrentReplicas == 6 && p.Status.DesiredReplicas == 6 && p.proactive() < 6
 	})
 	s.busy(0.2)
 	s.sees("the load is gone, and the pods for the evening stay", onForecast)
+	if least := slices.MinFunc(s.history()[1:], func(a, b change) int { return a.replicas - b.replicas }); least.replicas < int(ahead) {
+		t.Errorf("%d replicas after %d for the evening", least.replicas, ahead)
+	}
 }
 
 func TestScalingUpOnlyNeverRemovesAPod(t *testing.T) {
