@@ -83,10 +83,10 @@ cluster-test: ## Unit tests of the test cluster's own module
 	cd test/cluster && CGO_ENABLED=0 go test -trimpath ./...
 
 .PHONY: e2e
-e2e: images fakenvml ## The walkthrough and the conformance suite on a real cluster, which is stopped afterwards
+e2e: images fakenvml ## The walkthrough, the scenes and the conformance suite on a real cluster, which is stopped afterwards
 	trap 'cd $(CURDIR) && $(MAKE) --no-print-directory cluster-down' EXIT; $(MAKE) --no-print-directory cluster-up; \
 	export KUBECONFIG=$(CLUSTER_DIR)/kubeconfig PATH=$(K8S_BIN):$$PATH; \
-	go test -count=1 -v -timeout 30m -tags e2e ./test/e2e/...; \
+	go test -count=1 -v -parallel 24 -timeout 30m -tags e2e ./test/e2e/...; \
 	go test -count=1 -v -timeout 30m -tags conformance ./test/conformance
 
 .PHONY: conformance

@@ -7,7 +7,6 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -129,79 +128,6 @@ func always(t *testing.T, what string, during time.Duration, ok func() (bool, st
 			t.Fatalf("after %v no longer: %s; seen: %s", time.Since(begin).Round(time.Second), what, state)
 		}
 	}
-}
-
-// policy is what the tests read of an AdvancedHorizontalPodAutoscaler.
-type policy struct {
-	Status struct {
-		CurrentReplicas   int32
-		DesiredReplicas   int32
-		ProactiveReplicas *int32
-		ReactiveReplicas  *int32
-		CurrentMetrics    []struct {
-			Resource struct {
-				Current struct{ AverageUtilization *int32 }
-			}
-		}
-		Forecast   *struct{ Method string }
-		Decision   struct{ Reason, Message string }
-		Conditions []struct{ Type, Status, Reason, Message string }
-	}
-}
-
-func (p policy) condition(kind string) (status, reason, message string) {
-	for _, c := range p.Status.Conditions {
-		if c.Type == kind {
-			return c.Status, c.Reason, c.Message
-		}
-	}
-	return "absent", "", ""
-}
-
-func (p policy) current() int32 {
-	if len(p.Status.CurrentMetrics) == 0 || p.Status.CurrentMetrics[0].Resource.Current.AverageUtilization == nil {
-		return -1
-	}
-	return *p.Status.CurrentMetrics[0].Resource.Current.AverageUtilization
-}
-
-func (p policy) String() string {
-	text, _ := json.Marshal(p.Status)
-	return string(text)
-}
-
-func getPolicy(name string) (policy, error) {
-	var p policy
-	out, err := run("", "kubectl", "get", "ahpa", name, "-o", "json")
-	if err != nil {
-		return p, err
-	}
-	return p, json.Unmarshal([]byte(out), &p)
-}
-
-// seen waits for a state of the policy.
-func seen(t *testing.T, name, what string, within time.Duration, ok func(policy) bool) (policy, time.Duration) {
-	t.Helper()
-	var last policy
-	took := eventually(t, what, within, func() (bool, string) {
-		p, err := getPolicy(name)
-		if err != nil {
-			return false, err.Error()
-		}
-		last = p
-		return ok(p), p.String()
-	})
-	return last, took
-}
-
-func replicas(name string) int {
-	out, err := run("", "kubectl", "get", "deployment", name, "-o", "jsonpath={.spec.replicas}")
-	if err != nil {
-		return -1
-	}
-	n := -1
-	_, _ = fmt.Sscan(out, &n)
-	return n
 }
 
 // diagnose prints what a person would look at.

@@ -101,22 +101,3 @@ func TestKubeletStoppedHoldsAndSaysSo(t *testing.T) {
 		return status == "True" && p.Status.CurrentReplicas == 3
 	})
 }
-
-func TestTargetDeletedSaysSoAndComesBack(t *testing.T) {
-	loaded(t, "no-target")
-	kubectl(t, "delete", "deployment/no-target", "--wait")
-	p, _ := seen(t, "no-target", "AbleToScale is False", 60*time.Second, func(p policy) bool {
-		status, _, _ := p.condition("AbleToScale")
-		return status == "False"
-	})
-	_, reason, message := p.condition("AbleToScale")
-	say(t, "AbleToScale=False %s: %s", reason, message)
-	if reason != "TargetNotFound" {
-		t.Errorf("reason is %q, want TargetNotFound", reason)
-	}
-	apply(t, deployment("no-target"))
-	seen(t, "no-target", "scaled again once the Deployment is back", 90*time.Second, func(p policy) bool {
-		status, _, _ := p.condition("AbleToScale")
-		return status == "True" && p.Status.CurrentReplicas == 3
-	})
-}

@@ -10,8 +10,12 @@ import (
 	"time"
 )
 
-// install puts Foretide on the cluster as a user would, with a recorded fortnight already in the history of the workload
-// default/tide, so that its forecast has something to learn from.
+// forecasted are the workloads in whose history a recorded fortnight is, so that their forecasts have something to learn from.
+var forecasted = []string{
+	"default/Deployment/tide", "e2e-observer/Deployment/model", "e2e-auto/Deployment/model", "e2e-reactive/Deployment/model", "e2e-proactive/Deployment/model",
+}
+
+// install puts Foretide on the cluster as a user would, with a recorded fortnight already in the history of some workloads.
 func install() error {
 	steps := []struct {
 		what string
@@ -22,6 +26,9 @@ func install() error {
 			return kube("wait", "--for=condition=Established", "crd/advancedhorizontalpodautoscalers.autoscaling.foretide.dev", "--timeout=60s")
 		}},
 		{"remove what an earlier run left", func() error {
+			if err := kube("delete", "namespace", "-l", sceneLabel, "--ignore-not-found", "--wait"); err != nil {
+				return err
+			}
 			return kube("delete", "ahpa,deployment", "--all", "-n", "default", "--ignore-not-found", "--wait")
 		}},
 		{"stop the aggregator", func() error { return scaleAggregator(0) }},
@@ -74,12 +81,14 @@ func importHistory() error {
 	if err := os.MkdirAll(storePath, 0o755); err != nil {
 		return err
 	}
-	out, err := run(repository, "bin/aggregator", "import", "--storage.path="+storePath, "--trace="+abs(traceFile), "--series="+traceSeries,
-		"--workload=default/Deployment/tide", "--until="+beforePM.Format(time.RFC3339), fmt.Sprint("--scale=", gpusPerUnit))
-	if err != nil {
-		return err
+	for _, workload := range forecasted {
+		out, err := run(repository, "bin/aggregator", "import", "--storage.path="+storePath, "--trace="+abs(traceFile), "--series="+traceSeries,
+			"--workload="+workload, "--until="+beforePM.Format(time.RFC3339), fmt.Sprint("--scale=", gpusPerUnit))
+		if err != nil {
+			return err
+		}
+		fmt.Print(out)
 	}
-	fmt.Print(out)
 	// The image's user owns the volume, as fsGroup would have it on a volume that honours it.
 	return exec.Command("chown", "-R", "65532:65532", storePath).Run()
 }

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,13 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
-	podresources "k8s.io/kubelet/pkg/apis/podresources/v1"
-
-	"github.com/foretide/foretide/test/load"
 	"github.com/foretide/foretide/test/replay"
 )
 
@@ -76,46 +68,6 @@ func play(t *testing.T, app string) *replay.Player {
 	}
 	drive(t, app, player.Offered)
 	return player
-}
-
-func drive(t *testing.T, app string, offered func(time.Time) float64) {
-	t.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.QPS = -1
-	conn, err := grpc.NewClient("unix://"+kubeletSock, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	driver := load.Driver{
-		Client:       kubernetes.NewForConfigOrDie(config),
-		PodResources: podresources.NewPodResourcesListerClient(conn),
-		Scenario:     scenarioPath,
-		Workloads:    []load.Workload{{Namespace: "default", Selector: "app=" + app, Offered: offered}},
-	}
-	ctx, stop := context.WithCancel(background)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		ticker := time.NewTicker(200 * time.Millisecond)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case now := <-ticker.C:
-				// An API server or kubelet that a test has stopped is asked again on the next tick.
-				_, _ = driver.Tick(ctx, now)
-			}
-		}
-	}()
-	t.Cleanup(func() {
-		stop()
-		<-done
-		_ = conn.Close()
-	})
 }
 
 // TestWalkthrough is the main job, as a user would see it.
@@ -177,9 +129,7 @@ func killAggregator(t *testing.T, before ledger) {
 		t.Fatalf("agent says %v batches acknowledged, %v when the walkthrough began", acked, before.acked)
 	}
 	say(t, "The aggregator is killed with SIGKILL; %.0f batches were acknowledged since the walkthrough began.", acked-before.acked)
-	if out, err := exec.Command("pkill", "-KILL", "-f", "^/aggregator serve").CombinedOutput(); err != nil {
-		t.Fatalf("pkill: %v %s", err, out)
-	}
+	kill9(t)
 	always(t, "six pods while the aggregator is away", 10*time.Second, func() (bool, string) {
 		n := replicas("bert-intent-detection")
 		return n == 6, fmt.Sprint(n)
@@ -196,6 +146,14 @@ func killAggregator(t *testing.T, before ledger) {
 		t.Fatalf("%.0f batches were acknowledged since the walkthrough began, but only %.0f are in the history", acked-before.acked, kept)
 	}
 	say(t, "Nothing acknowledged was lost: all %.0f batches of this walkthrough are in the history.", acked-before.acked)
+}
+
+// kill9 ends the aggregator's process in the middle of what it does.
+func kill9(t *testing.T) {
+	t.Helper()
+	if out, err := exec.Command("pkill", "-KILL", "-f", "^/aggregator serve").CombinedOutput(); err != nil {
+		t.Fatalf("pkill: %v %s", err, out)
+	}
 }
 
 // ledger is what was stored and acknowledged at a moment, in batches: each holds one sample of each device.
