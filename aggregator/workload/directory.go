@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -15,14 +16,11 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// DefaultGPUResource is the extended resource NVIDIA's device plugin offers whole devices under.
-const DefaultGPUResource = "nvidia.com/gpu"
-
 // Options is what a Directory needs.
 type Options struct {
 	Clients Clients
 	Logger  *slog.Logger
-	// GPUResources are the extended resources that stand for one device each; nil means DefaultGPUResource alone.
+	// GPUResources are the extended resources that stand for one device each; nil means DefaultGPUResources.
 	GPUResources []string
 }
 
@@ -33,6 +31,7 @@ type Directory struct {
 	pods        cache.SharedIndexInformer
 	replicaSets cache.SharedIndexInformer
 	nodes       cache.SharedIndexInformer
+	changes     atomic.Uint64 // of pods and nodes
 
 	mu sync.Mutex
 	// read are the selectors of targets that were read: of kinds whose pods belong to something in between, such as a
@@ -46,9 +45,9 @@ func New(opts Options) (*Directory, error) {
 	if c.Pods == nil || c.Metadata == nil || c.Scales == nil || c.Mapper == nil {
 		return nil, errors.New("workload: Clients.Pods, Metadata, Scales and Mapper are all needed")
 	}
-	resources := opts.GPUResources
-	if len(resources) == 0 {
-		resources = []string{DefaultGPUResource}
+	gpus := gpuResources(opts.GPUResources)
+	if len(gpus) == 0 {
+		gpus = DefaultGPUResources()
 	}
 	d := &Directory{
 		log:    opts.Logger,
@@ -60,14 +59,17 @@ func New(opts Options) (*Directory, error) {
 			metav1.NamespaceAll, 0, cache.Indexers{}, nil).Informer(),
 		nodes: coreinformers.NewNodeInformer(c.Pods, 0, cache.Indexers{}),
 	}
-	if err := d.pods.SetTransform(toRecord(resources)); err != nil {
+	if err := d.pods.SetTransform(toRecord(gpus, &shapes{})); err != nil {
 		return nil, fmt.Errorf("pod informer: %w", err)
 	}
 	if err := d.replicaSets.SetTransform(ownersOnly); err != nil {
 		return nil, fmt.Errorf("replica set informer: %w", err)
 	}
-	if err := d.nodes.SetTransform(cordonOnly); err != nil {
+	if err := d.nodes.SetTransform(toNode(gpus)); err != nil {
 		return nil, fmt.Errorf("node informer: %w", err)
+	}
+	if err := d.count(d.pods, d.nodes); err != nil {
+		return nil, err
 	}
 	return d, nil
 }
@@ -118,6 +120,7 @@ func (d *Directory) Target(ctx context.Context, namespace string, ref Reference)
 	d.read[target.ID] = selector
 	d.mu.Unlock()
 	target.Pods, err = d.podsOf(target.ID, selector)
+	target.Shape = d.shapeOf(namespace, target.Pods)
 	return target, err
 }
 
@@ -141,6 +144,9 @@ func (d *Directory) podsOf(id ID, selector labels.Selector) ([]Pod, error) {
 			continue
 		}
 		if owner, known := d.ownerOf(r); known && owner.Kind == id.Kind && owner.Name != id.Name {
+			continue
+		}
+		if isPlaceholder(r) {
 			continue
 		}
 		pods = append(pods, r.pod)
