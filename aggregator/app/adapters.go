@@ -20,9 +20,16 @@ import (
 // evaluator decides from the live view and the stored demand.
 func (a *aggregator) evaluator() *controller.Evaluator {
 	if a.shared != nil {
-		return controller.NewEvaluator(sharedLoads{a.shared.loads}, sharedHistory{a.store, a.shared.client, &a.filled}, a.outside)
+		return controller.NewEvaluator(a.loads(), sharedHistory{a.store, a.shared.client, &a.filled}, a.outside)
 	}
-	return controller.NewEvaluator(loads{a.view}, history{a.store, &a.filled}, a.outside)
+	return controller.NewEvaluator(a.loads(), history{a.store, &a.filled}, a.outside)
+}
+
+func (a *aggregator) loads() controller.Loads {
+	if a.shared != nil {
+		return sharedLoads{a.shared.loads}
+	}
+	return loads{a.view}
 }
 
 // loads is the live view as the controller's Loads.
@@ -67,14 +74,28 @@ func (h history) Pods(ctx context.Context, w controller.Workload, from, to time.
 func (h history) Filled() uint64 { return h.filled.Load() }
 
 // targets is the directory of workloads as the controller's Targets.
-type targets struct{ directory *workload.Directory }
+type targets struct {
+	directory *workload.Directory
+	loads     controller.Loads
+}
 
 func (t targets) Target(ctx context.Context, namespace string, ref v1alpha1.ScaleTargetRef) (controller.Target, error) {
 	found, err := t.directory.Target(ctx, namespace, workload.Reference(ref))
 	if err != nil {
 		return controller.Target{}, err
 	}
-	return toTarget(found), nil
+	target := toTarget(found)
+	now := time.Now()
+	for i, p := range found.Pods {
+		// What a pod has by ResourceClaims is not in the pod, so that it is only known while it holds it.
+		if p.GPUs > 0 || !p.Claims {
+			continue
+		}
+		if load, ok := t.loads.Load(namespace, p.Name, p.Node, time.Time{}, now); ok {
+			target.Pods[i].GPUs = float64(load.GPUs)
+		}
+	}
+	return target, nil
 }
 
 func (t targets) Scale(ctx context.Context, namespace string, ref v1alpha1.ScaleTargetRef, replicas int32, version string) error {
@@ -82,9 +103,11 @@ func (t targets) Scale(ctx context.Context, namespace string, ref v1alpha1.Scale
 }
 
 func toTarget(t workload.Target) controller.Target {
-	out := controller.Target{Workload: controller.Workload(t.ID), Replicas: t.Replicas, Version: t.Version}
+	out := controller.Target{Workload: controller.Workload(t.ID), Replicas: t.Replicas, Version: t.Version, Shape: t.Shape}
 	for _, p := range t.Pods {
-		out.Pods = append(out.Pods, controller.Pod{Name: p.Name, Node: p.Node, State: toState(p.State), GPUs: p.GPUs, Created: p.Created, ReadySince: p.ReadySince})
+		out.Pods = append(out.Pods, controller.Pod{
+			Name: p.Name, Node: p.Node, State: toState(p.State), GPUs: p.GPUs, LacksGPUs: p.LacksGPUs, Created: p.Created, ReadySince: p.ReadySince,
+		})
 	}
 	return out
 }

@@ -33,6 +33,16 @@ type request struct {
 
 type amounts map[corev1.ResourceName]int64
 
+func (a amounts) add(list corev1.ResourceList) {
+	for resource, quantity := range list {
+		amount := quantity.Value()
+		if resource == corev1.ResourceCPU {
+			amount = quantity.MilliValue()
+		}
+		a[resource] += amount
+	}
+}
+
 // node is one with GPUs and what pods take of it.
 type node struct {
 	*corev1.Node
@@ -43,12 +53,7 @@ type node struct {
 
 func newNode(n *corev1.Node) *node {
 	out := &node{Node: n, allocatable: make(amounts, len(n.Status.Allocatable)), taken: make(map[int32]amounts, 1)}
-	for resource, quantity := range n.Status.Allocatable {
-		out.allocatable[resource] = quantity.Value()
-		if resource == corev1.ResourceCPU {
-			out.allocatable[resource] = quantity.MilliValue()
-		}
-	}
+	out.allocatable.add(n.Status.Allocatable)
 	for _, c := range n.Status.Conditions {
 		if c.Type == corev1.NodeReady {
 			out.open = c.Status == corev1.ConditionTrue && !n.Spec.Unschedulable

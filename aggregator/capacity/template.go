@@ -34,14 +34,9 @@ func newTemplate(shape *corev1.PodSpec) *template {
 		t.priority = lowest
 	}
 	sums := amounts{}
+	sums.add(shape.Overhead)
 	for _, c := range shape.Containers {
-		for resource, quantity := range c.Resources.Requests {
-			amount := quantity.Value()
-			if resource == corev1.ResourceCPU {
-				amount = quantity.MilliValue()
-			}
-			sums[resource] += amount
-		}
+		sums.add(c.Resources.Requests)
 	}
 	delete(sums, corev1.ResourceEphemeralStorage) // what pods without GPUs take of it is not known
 	for resource, amount := range sums {

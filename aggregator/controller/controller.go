@@ -47,6 +47,10 @@ type Options struct {
 	Events    events.EventRecorder
 	Targets   Targets
 	Evaluator *Evaluator
+	// Capacity knows what the cluster has room for; nil means nobody does.
+	Capacity Capacity
+	// PlaceholderImage is what placeholder pods run; "" means DefaultPlaceholderImage.
+	PlaceholderImage string
 	// Observer is shown every evaluation; nil means nobody looks.
 	Observer Observer
 	Logger   *slog.Logger
@@ -65,6 +69,9 @@ type Reconciler struct {
 	mu       sync.Mutex
 	policies map[types.NamespacedName]types.UID // that have something remembered
 	written  map[types.UID]time.Time            // when each policy's status was last written
+
+	budgets      budgets
+	placeholders placeholders
 }
 
 // quiet is how long a status stands before a mere change of numbers is written.
@@ -102,7 +109,16 @@ func New(opts Options) (*Reconciler, error) {
 	if opts.Observer == nil {
 		opts.Observer = nobody{}
 	}
-	return &Reconciler{Options: opts, policies: make(map[types.NamespacedName]types.UID), written: make(map[types.UID]time.Time)}, nil
+	if opts.Capacity == nil {
+		opts.Capacity = endless{}
+	}
+	if opts.PlaceholderImage == "" {
+		opts.PlaceholderImage = DefaultPlaceholderImage
+	}
+	return &Reconciler{
+		Options: opts, policies: make(map[types.NamespacedName]types.UID), written: make(map[types.UID]time.Time),
+		budgets: budgets{known: make(map[budgetKey]*budget), of: make(map[types.UID]budgetKey)}, placeholders: placeholders{of: make(map[types.UID]*held)},
+	}, nil
 }
 
 // Name is the controller's name in logs, events and metrics.
@@ -146,6 +162,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 
 	before := policy.DeepCopy()
 	report(&policy.Status, policy.Generation, evaluation, act)
+	r.holdNodes(ctx, policy, evaluation, act)
 	if act.scaled {
 		r.tellScaled(policy, evaluation, act)
 	}
@@ -154,6 +171,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		r.Logger.Warn("status not written", "policy", req.NamespacedName, "err", err)
 	} else {
 		r.tellTroubles(before, policy)
+		r.tellShortage(before, policy)
 	}
 	return reconcile.Result{RequeueAfter: max(r.SyncInterval-r.Now().Sub(start), time.Millisecond)}, nil
 }
@@ -180,9 +198,11 @@ func (r *Reconciler) sync(ctx context.Context, policy *v1alpha1.AdvancedHorizont
 		}
 		// What happened meanwhile is not known, nor with how many replicas it comes back: the next look starts a new window.
 		r.Evaluator.Forget(policy.UID)
+		r.budgets.missed(policy)
 		return evaluation, action{able: False, note: evaluation.Problem}
 	}
 	evaluation := r.Evaluator.Evaluate(ctx, policy, target, now)
+	r.limit(ctx, policy, target, &evaluation)
 	return evaluation, r.apply(ctx, policy, target, *evaluation.Decision)
 }
 
@@ -258,8 +278,7 @@ func (r *Reconciler) remember(name types.NamespacedName, uid types.UID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if old, ok := r.policies[name]; ok && old != uid {
-		r.Evaluator.Forget(old)
-		delete(r.written, old)
+		r.drop(old)
 	}
 	r.policies[name] = uid
 }
@@ -268,11 +287,18 @@ func (r *Reconciler) forget(name types.NamespacedName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if uid, ok := r.policies[name]; ok {
-		r.Evaluator.Forget(uid)
+		r.drop(uid)
 		delete(r.policies, name)
-		delete(r.written, uid)
 	}
 	r.Observer.Forgotten(name.Namespace, name.Name)
+}
+
+// drop forgets all that is remembered for a policy. r.mu is held.
+func (r *Reconciler) drop(uid types.UID) {
+	r.Evaluator.Forget(uid)
+	r.budgets.forget(uid)
+	r.placeholders.forget(uid)
+	delete(r.written, uid)
 }
 
 // nobody is the Observer where none is given.

@@ -39,6 +39,11 @@ type Evaluation struct {
 	Problem  Note
 	Forecast Prediction
 	Data     Freshness
+	// GPUs are those of a replica; set by the Reconciler.
+	GPUs GPUs
+	// Shortage says that more is wanted than the cluster has GPUs for, or than a budget leaves; set by the Reconciler. Its reason is ""
+	// when nothing is short.
+	Shortage Note
 }
 
 // Note is a state in one word and in a sentence.

@@ -7,13 +7,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/component-helpers/resource"
+
+	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
 )
 
-// PlaceholderLabel is on the pods that keep nodes for a policy's coming replicas: they are no workload, and their load is no demand.
-const PlaceholderLabel = "autoscaling.foretide.dev/placeholder"
-
+// isPlaceholder tells the pods that hold nodes for a policy's coming replicas: they are no workload, and their load is no demand.
 func isPlaceholder(r *record) bool {
-	_, yes := r.Labels[PlaceholderLabel]
+	_, yes := r.Labels[v1alpha1.LabelPlaceholder]
 	return yes
 }
 

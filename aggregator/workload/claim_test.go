@@ -10,6 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
 )
 
 func asks(list map[corev1.ResourceName]string) func(*corev1.Pod) {
@@ -109,7 +111,7 @@ func TestPodsThatAskAlikeShareOneShapeWhichGoesWithThem(t *testing.T) {
 }
 
 func TestPlaceholdersAreNoPodsOfAWorkloadAndNoWorkload(t *testing.T) {
-	placeholder := func(p *corev1.Pod) { p.Labels[PlaceholderLabel] = "fib-gpu" }
+	placeholder := func(p *corev1.Pod) { p.Labels[v1alpha1.LabelPlaceholder] = "fib-gpu" }
 	c := newCluster(t, []*corev1.Pod{
 		pod("bert-1", ownedBy("ReplicaSet", "bert-rs"), gpus("1")),
 		pod("held-1", ownedBy("ReplicaSet", "held-rs"), gpus("1"), placeholder),

@@ -23,9 +23,9 @@ func (s *shapes) of(pod *corev1.Pod) *corev1.PodSpec {
 	shape := &corev1.PodSpec{
 		NodeSelector: pod.Spec.NodeSelector, Tolerations: pod.Spec.Tolerations, RuntimeClassName: pod.Spec.RuntimeClassName,
 		SchedulerName: pod.Spec.SchedulerName, Priority: pod.Spec.Priority, PreemptionPolicy: pod.Spec.PreemptionPolicy,
-		ResourceClaims: pod.Spec.ResourceClaims,
+		ResourceClaims: pod.Spec.ResourceClaims, Overhead: pod.Spec.Overhead,
 		Containers: []corev1.Container{{Name: "all", Resources: corev1.ResourceRequirements{
-			Requests: resource.PodRequests(pod, resource.PodResourcesOptions{}),
+			Requests: resource.PodRequests(pod, resource.PodResourcesOptions{ExcludeOverhead: true}),
 		}}},
 	}
 	if a := pod.Spec.Affinity; a != nil && a.NodeAffinity != nil && a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution != nil {

@@ -64,6 +64,8 @@ func (s *telemetry) Pods(ctx context.Context, w controller.Workload, from, to ti
 	return s.Demand(ctx, w, from, to, step) // as little is known of them
 }
 
+func (s *telemetry) Filled() uint64 { return 0 }
+
 // targets hands the directory's targets to the controller.
 type targets struct{ *workload.Directory }
 
@@ -72,10 +74,10 @@ func (d targets) Target(ctx context.Context, namespace string, ref v1alpha1.Scal
 	if err != nil {
 		return controller.Target{}, err
 	}
-	out := controller.Target{Workload: controller.Workload(found.ID), Replicas: found.Replicas, Version: found.Version}
+	out := controller.Target{Workload: controller.Workload(found.ID), Replicas: found.Replicas, Version: found.Version, Shape: found.Shape}
 	states := map[workload.State]scaling.PodState{workload.Ready: scaling.Ready, workload.Unready: scaling.Unready, workload.Gone: scaling.Gone}
 	for _, p := range found.Pods {
-		out.Pods = append(out.Pods, controller.Pod{Name: p.Name, Node: p.Node, State: states[p.State], GPUs: p.GPUs, ReadySince: p.ReadySince})
+		out.Pods = append(out.Pods, controller.Pod{Name: p.Name, Node: p.Node, State: states[p.State], GPUs: p.GPUs, LacksGPUs: p.LacksGPUs, ReadySince: p.ReadySince})
 	}
 	return out, nil
 }
@@ -104,6 +106,12 @@ func asAggregator(t *testing.T) *rest.Config {
 // startController runs the directory and the controller in a manager until the test ends.
 func startController(t *testing.T, seen *telemetry) *workload.Directory {
 	t.Helper()
+	return startControllerWith(t, seen, seen)
+}
+
+// startControllerWith takes loads and history from two.
+func startControllerWith(t *testing.T, loads controller.Loads, history controller.History) *workload.Directory {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	account := asAggregator(t)
 	mgr, err := ctrl.NewManager(account, ctrl.Options{
@@ -125,7 +133,7 @@ func startController(t *testing.T, seen *telemetry) *workload.Directory {
 	}
 	reconciler, err := controller.New(controller.Options{
 		Client: mgr.GetClient(), Events: mgr.GetEventRecorder("foretide-aggregator"), Targets: targets{directory},
-		Evaluator: controller.NewEvaluator(seen, seen, nil), Logger: log, SyncInterval: 200 * time.Millisecond,
+		Evaluator: controller.NewEvaluator(loads, history, nil), Capacity: capacityOf(directory), Logger: log, SyncInterval: 200 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -180,6 +188,8 @@ func deploy(t *testing.T, namespace, name string) *appsv1.Deployment {
 		Spec: template.Spec,
 	}
 	create(t, pod)
+	// It would take a GPU from the nodes of other tests.
+	t.Cleanup(func() { _ = apiServer.client.Delete(context.Background(), pod, client.GracePeriodSeconds(0)) })
 	pod.Status.Phase = corev1.PodRunning
 	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(time.Now().Add(-time.Minute))}}
 	if err := apiServer.client.Status().Update(t.Context(), pod); err != nil {
@@ -226,6 +236,22 @@ func expectState(t *testing.T, namespace, want string) {
 	})
 }
 
+// missingEvent is "" when the policy fib-gpu of a namespace has an event of a reason whose note has a text in it.
+func missingEvent(ctx context.Context, namespace, reason, text string) string {
+	var events eventsv1.EventList
+	if err := apiServer.client.List(ctx, &events, client.InNamespace(namespace)); err != nil {
+		return err.Error()
+	}
+	var seen []string
+	for _, e := range events.Items {
+		if e.Reason == reason && strings.Contains(e.Note, text) && e.Regarding.Name == "fib-gpu" {
+			return ""
+		}
+		seen = append(seen, e.Reason+": "+e.Note)
+	}
+	return fmt.Sprintf("events are %q", seen)
+}
+
 func TestAPolicyIsCarriedOutOnARealAPIServer(t *testing.T) {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "walk-"}}
 	create(t, namespace)
@@ -254,18 +280,7 @@ func TestAPolicyIsCarriedOutOnARealAPIServer(t *testing.T) {
 	}
 	expectState(t, namespace.Name, "desired 3, replicas 3, ReadyForNewScale, FreshTelemetry")
 	eventually(t, func(ctx context.Context) string {
-		var events eventsv1.EventList
-		if err := apiServer.client.List(ctx, &events, client.InNamespace(namespace.Name)); err != nil {
-			return err.Error()
-		}
-		var reasons []string
-		for _, e := range events.Items {
-			if e.Reason == "SuccessfulRescale" && strings.Contains(e.Note, "bert from 1 to 3") && e.Regarding.Name == "fib-gpu" {
-				return ""
-			}
-			reasons = append(reasons, e.Reason+": "+e.Note)
-		}
-		return fmt.Sprintf("events are %q", reasons)
+		return missingEvent(ctx, namespace.Name, "SuccessfulRescale", "bert from 1 to 3")
 	})
 
 	// Silence: held and said.

@@ -8,6 +8,7 @@ const (
 	DefaultStabilizationWindowSeconds int32 = 300
 	DefaultQuantile                   int32 = 95
 	DefaultScaleUpForward             int32 = 180
+	DefaultProvisioningSeconds        int32 = 300
 	DefaultTimeZone                         = "UTC"
 )
 
@@ -24,6 +25,9 @@ func (s *AdvancedHorizontalPodAutoscalerSpec) Default() {
 	fill(&s.Prediction.Quantile, DefaultQuantile)
 	if s.Prediction.ScaleUpForward == nil {
 		s.Prediction.ScaleUpForward = new(intstr.FromInt32(DefaultScaleUpForward))
+	}
+	if s.Placeholders != nil {
+		fill(&s.Placeholders.ProvisioningSeconds, DefaultProvisioningSeconds)
 	}
 	if s.TimeZone == "" {
 		s.TimeZone = DefaultTimeZone

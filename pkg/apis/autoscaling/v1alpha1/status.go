@@ -50,6 +50,10 @@ type AdvancedHorizontalPodAutoscalerStatus struct {
 	// +optional
 	LeadTimePods int32 `json:"leadTimePods,omitempty"`
 
+	// How many placeholder pods are asked for; absent when there is no Deployment of them.
+	// +optional
+	PlaceholderReplicas *int32 `json:"placeholderReplicas,omitempty"`
+
 	// When the target was last scaled by this policy.
 	// +optional
 	LastScaleTime *metav1.Time `json:"lastScaleTime,omitempty"`
@@ -118,7 +122,8 @@ const (
 	ConditionAbleToScale = "AbleToScale"
 	// ConditionScalingActive: a recommendation can be made.
 	ConditionScalingActive = "ScalingActive"
-	// ConditionScalingLimited: more or fewer replicas were wanted than the bounds, the rate limit or the data allow.
+	// ConditionScalingLimited: more or fewer replicas were wanted than the bounds, the rate limit or the data allow, or than the
+	// cluster has GPUs for.
 	ConditionScalingLimited = "ScalingLimited"
 	// ConditionForecastReady: the forecast takes part in the decision.
 	ConditionForecastReady = "ForecastReady"
