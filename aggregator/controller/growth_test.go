@@ -21,9 +21,9 @@ func oneGPU() *corev1.PodSpec {
 	}}}}
 }
 
-// crowded is a world whose target may grow by so many pods.
-func crowded(replicas int32, busy float64, room int32) *world {
-	w := newWorld(replicas, busy)
+// crowded is a world whose target has two pods and may grow by so many.
+func crowded(busy float64, room int32) *world {
+	w := newWorld(2, busy)
 	w.target.Shape = oneGPU()
 	w.room = Room{Pods: room, Known: true, Type: "A100", FreeGPUs: int64(room)}
 	return w
@@ -45,7 +45,7 @@ func message(p *v1alpha1.AdvancedHorizontalPodAutoscaler) string {
 }
 
 func TestMoreThanTheClusterHasGPUsForIsAskedForAndSaid(t *testing.T) {
-	b := newBench(t, crowded(2, 0.60, 1), policy(auto)) // 6 are wanted
+	b := newBench(t, crowded(0.60, 1), policy(auto)) // 6 are wanted
 	p := b.sync("fib-gpu", 0)
 	b.expectScaled("bert@1=6")
 	expectCondition(t, p, v1alpha1.ConditionScalingLimited, "True NoFreeGPUs")
@@ -74,7 +74,7 @@ func TestMoreThanTheClusterHasGPUsForIsAskedForAndSaid(t *testing.T) {
 }
 
 func TestPodsThatWaitAndAreWantedNoMoreAreNoShortage(t *testing.T) {
-	b := newBench(t, crowded(2, 0.05, 0), policy(auto)) // one would do
+	b := newBench(t, crowded(0.05, 0), policy(auto)) // one would do
 	b.target.Replicas = 4
 	b.queued(2)
 	b.sync("fib-gpu", 0)
@@ -100,7 +100,7 @@ func TestOnlySoManyReplicasWaitAsThePolicyAllows(t *testing.T) {
 		"all fit":                              {9, 0, 0, "bert@1=6"},
 		"what is free is for more than waited": {3, 1, 1, "bert@1=5"},
 	} {
-		w := crowded(2, 0.60, c.room)
+		w := crowded(0.60, c.room)
 		w.queued(c.waiting)
 		w.target.Replicas = 2 + int32(c.waiting)
 		if c.room < 0 { // as many are free, and were asked for a moment ago
@@ -116,13 +116,13 @@ func TestOnlySoManyReplicasWaitAsThePolicyAllows(t *testing.T) {
 
 func TestWhatRunsAndMinReplicasStayWhateverIsFree(t *testing.T) {
 	least := int32(4)
-	b := newBench(t, crowded(2, 0.60, 0), policy(auto, pending(0), func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) { p.Spec.MinReplicas = &least }))
+	b := newBench(t, crowded(0.60, 0), policy(auto, pending(0), func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) { p.Spec.MinReplicas = &least }))
 	b.sync("fib-gpu", 0)
 	b.expectScaled("bert@1=4")
 }
 
 func TestNothingIsLimitedWhereTheClusterIsNotKnown(t *testing.T) {
-	w := crowded(2, 0.60, 0)
+	w := crowded(0.60, 0)
 	w.room.Known = false
 	b := newBench(t, w, policy(auto, pending(0)))
 	p := b.sync("fib-gpu", 0)
@@ -191,6 +191,28 @@ func TestAPolicyThatOnlyObservesTakesNothingOfABudgetButWhatRuns(t *testing.T) {
 	p := b.sync("tide", time.Second)
 	if got := *p.Status.DesiredReplicas; got != 4 {
 		t.Errorf("the observer would get %d, want 4", got)
+	}
+}
+
+func TestPoliciesOfOtherBudgetsHaveTheirOwn(t *testing.T) {
+	other := func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) { p.Spec.ScaleTargetRef.Name = "tide" }
+	b := newBench(t, newWorld(2, 0.60), policy(auto, of("team", 8)), policy(auto, named("tide", time.Hour), other, of("batch", 5)))
+	b.sync("fib-gpu", 0)
+	b.sync("tide", 0)
+	b.expectScaled("bert@1=6", "tide@1=5")
+
+	// One that changes over is one of the other's.
+	p := b.sync("tide", 0)
+	b.scaled = nil
+	of("team", 8)(p)
+	if err := b.Client.Update(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	b.sync("tide", time.Second)
+	b.sync("fib-gpu", time.Second)
+	b.expectScaled("tide@1=4", "bert@1=4")
+	if n := len(b.budgets.known); n != 1 {
+		t.Errorf("%d budgets are remembered, want 1", n)
 	}
 }
 

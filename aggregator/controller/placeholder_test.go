@@ -231,7 +231,9 @@ func TestANameTooLongForADeploymentHasNoPlaceholders(t *testing.T) {
 	if got := v1alpha1.PlaceholderName(long); got != "" {
 		t.Errorf("got %q", got)
 	}
-	p := policy(auto, withPlaceholders(1800), func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) { p.Name, p.CreationTimestamp = long, metav1.NewTime(noon) })
+	p := policy(auto, withPlaceholders(1800), func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) {
+		p.Name, p.CreationTimestamp = long, metav1.NewTime(noon)
+	})
 	b := newBench(t, morning(), p)
 	b.sync(long, 0)
 	b.expectEvents("Warning FailedPlaceholders: ")

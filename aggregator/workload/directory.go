@@ -155,9 +155,9 @@ func (d *Directory) podsOf(id ID, selector labels.Selector) ([]Pod, error) {
 	return pods, nil
 }
 
-// Workloads returns every workload that has pods asking for GPUs, with those pods, and every scale target that was read. Pods
-// on their own and those of Jobs, DaemonSets and nodes are left out: no replica count of theirs could follow a demand. Before
-// the first full lists have arrived there are none.
+// Workloads returns every workload that has pods asking for GPUs, or that may through ResourceClaims, with those pods, and every scale
+// target that was read. Pods on their own and those of Jobs, DaemonSets and nodes are left out: no replica count of theirs could
+// follow a demand; so are placeholders. Before the first full lists have arrived there are none.
 func (d *Directory) Workloads() []Workload {
 	if !d.Synced() {
 		return nil

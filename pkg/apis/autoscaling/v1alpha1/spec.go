@@ -175,8 +175,8 @@ type AdvancedHorizontalPodAutoscalerSpec struct {
 	// replica asks for and do nothing. There are as many as are forecast beyond the present replicas for the time when a node that
 	// is asked for now is there, no more than maxReplicas leave, and none while the policy does not act, is held by its replicaBudget,
 	// or has no forecast. They give way to replicas at once, and go when they are not needed, or with the policy. Default: none. They
-	// are the Deployment `<policy>-placeholder`; it needs the component deploy/components/placeholders, without which the
-	// condition AbleToScale says what is missing.
+	// are the Deployment `<policy>-placeholder`; it needs the component deploy/components/placeholders, without which an
+	// event says what is missing. Pods with ResourceClaims have none.
 	// +optional
 	Placeholders *Placeholders `json:"placeholders,omitempty"`
 
