@@ -84,18 +84,20 @@ func (t targets) Target(ctx context.Context, namespace string, ref v1alpha1.Scal
 	if err != nil {
 		return controller.Target{}, err
 	}
-	target := toTarget(found)
-	now := time.Now()
-	for i, p := range found.Pods {
-		// What a pod has by ResourceClaims is not in the pod, so that it is only known while it holds it.
+	return withClaimed(toTarget(found), found.Pods, t.loads, time.Now()), nil
+}
+
+// withClaimed fills in how many GPUs pods have by ResourceClaims: that is not in the pod, so that it is only known while it holds them.
+func withClaimed(target controller.Target, pods []workload.Pod, loads controller.Loads, now time.Time) controller.Target {
+	for i, p := range pods {
 		if p.GPUs > 0 || !p.Claims {
 			continue
 		}
-		if load, ok := t.loads.Load(namespace, p.Name, p.Node, time.Time{}, now); ok {
+		if load, ok := loads.Load(target.Workload.Namespace, p.Name, p.Node, time.Time{}, now); ok {
 			target.Pods[i].GPUs = float64(load.GPUs)
 		}
 	}
-	return target, nil
+	return target
 }
 
 func (t targets) Scale(ctx context.Context, namespace string, ref v1alpha1.ScaleTargetRef, replicas int32, version string) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/foretide/foretide/aggregator/exporter"
 	"github.com/foretide/foretide/aggregator/forecast"
 	"github.com/foretide/foretide/aggregator/scaling"
+	"github.com/foretide/foretide/aggregator/workload"
 	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
 )
 
@@ -60,5 +61,27 @@ func TestNeedIsOfEachWorkloadOnceByThePolicyThatActs(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, b.needed(now), cmpopts.EquateApprox(0, 1e-9)); diff != "" {
 		t.Errorf("needed (-want +got):\n%s", diff)
+	}
+}
+
+// claimed has pods hold two GPUs each; of one nothing is known.
+type claimed struct{}
+
+func (claimed) Load(_, pod, _ string, _, _ time.Time) (controller.Load, bool) {
+	return controller.Load{GPUs: 2}, pod != "silent"
+}
+
+func (claimed) Trouble(string, time.Time) string { return "" }
+
+func TestGPUsOfResourceClaimsAreThoseThatAPodIsSeenToHold(t *testing.T) {
+	pods := []workload.Pod{
+		{Name: "asks", GPUs: 1}, {Name: "asks-and-claims", GPUs: 1, Claims: true}, {Name: "claims", Claims: true},
+		{Name: "silent", Claims: true}, {Name: "neither"},
+	}
+	got := withClaimed(toTarget(workload.Target{Pods: pods}), pods, claimed{}, time.Now())
+	for i, want := range []float64{1, 1, 2, 0, 0} {
+		if got.Pods[i].GPUs != want {
+			t.Errorf("%s has %v GPUs, want %v", got.Pods[i].Name, got.Pods[i].GPUs, want)
+		}
 	}
 }

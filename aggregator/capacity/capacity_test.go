@@ -269,6 +269,29 @@ func TestRoomIsWhatPlacingOneAfterTheOtherFinds(t *testing.T) {
 	}
 }
 
+// BenchmarkRoom is of one of 5,000 shapes, in a cluster of 2,000 nodes with GPUs free on another kind of node.
+func BenchmarkRoom(b *testing.B) {
+	w := world{now: noon}
+	for i := range 2000 {
+		w.nodes = append(w.nodes, aNode(fmt.Sprint("n", i), 8))
+	}
+	shapes := []*corev1.PodSpec{}
+	for i := range 5000 {
+		shapes = append(shapes, asking(map[corev1.ResourceName]string{gpu: "1", "memory": fmt.Sprint(i)}, func(s *corev1.PodSpec) {
+			s.NodeSelector = map[string]string{ProductLabel: fmt.Sprint("H", i%10)}
+		}))
+	}
+	c, i := w.cluster(), 0
+	for b.Loop() {
+		if i++; i%5000 == 0 {
+			w.now, w.changes = w.now.Add(time.Second), w.changes+1
+		}
+		if room := c.Room(shapes[i%5000], "", 8); room.Pods != 0 {
+			b.Fatal("there is room on nodes of another kind")
+		}
+	}
+}
+
 // BenchmarkLook is of a cluster of 2,000 nodes and 20,000 pods: what a change costs, at most once a second.
 func BenchmarkLook(b *testing.B) {
 	w := world{now: noon}

@@ -15,17 +15,19 @@ type look struct {
 	byName    map[string]*node
 	templates map[*corev1.PodSpec]*template
 	free      map[wanted][]*node
+	types     map[wanted]string // whatever the priority
 }
 
-// wanted is a resource as pods of a priority see it.
+// wanted is a resource as pods of a priority see it that may run somewhere.
 type wanted struct {
 	resource corev1.ResourceName
 	priority int32
+	where    string
 }
 
 // lookAt adds up what pods take of the nodes, and places those that are about to be scheduled, the most important first.
 func lookAt(nodes []*corev1.Node, pods iter.Seq[Pod]) *look {
-	l := &look{byName: make(map[string]*node, len(nodes)), templates: map[*corev1.PodSpec]*template{}, free: map[wanted][]*node{}}
+	l := &look{byName: make(map[string]*node, len(nodes)), templates: map[*corev1.PodSpec]*template{}, free: map[wanted][]*node{}, types: map[wanted]string{}}
 	for _, n := range nodes {
 		l.byName[n.Name] = newNode(n)
 	}
@@ -55,20 +57,22 @@ func (l *look) place(pod Pod) {
 	if t.claims || len(t.gpus) == 0 {
 		return
 	}
-	for _, n := range l.withFree(wanted{t.gpus[0].resource, t.priority}) {
-		if t.mayRunOn(n) && n.fits(t) > 0 {
+	for _, n := range l.withFree(t) {
+		if n.fits(t) > 0 {
 			n.take(pod.Priority, t.requests)
 			return
 		}
 	}
 }
 
-// withFree are the nodes that have something free of a resource, as far as that was looked up before.
-func (l *look) withFree(w wanted) []*node {
+// withFree are the nodes that pods of a template may run on and that have GPUs free for them, looked up once for all that ask the
+// same: thousands of workloads share a few kinds of node.
+func (l *look) withFree(t *template) []*node {
+	w := wanted{t.gpus[0].resource, t.priority, t.where}
 	found, looked := l.free[w]
 	if !looked {
 		for _, n := range l.nodes {
-			if n.open && n.free(w.priority, w.resource) > 0 {
+			if n.open && n.free(w.priority, w.resource) > 0 && t.mayRunOn(n) {
 				found = append(found, n)
 			}
 		}
@@ -96,10 +100,7 @@ func (l *look) room(shape *corev1.PodSpec, on string, most int32) Room {
 	if most <= 0 {
 		return out
 	}
-	for _, n := range l.withFree(wanted{gpu, t.priority}) {
-		if !t.mayRunOn(n) {
-			continue
-		}
+	for _, n := range l.withFree(t) {
 		out.FreeGPUs += n.free(t.priority, gpu)
 		out.Pods += int32(min(n.fits(t), int64(most-out.Pods)))
 		if out.Pods == most {
@@ -115,16 +116,17 @@ func (l *look) typeOf(t *template, on string) string {
 	if n := l.byName[on]; n != nil {
 		return n.gpuType(gpu)
 	}
-	if t.gpuType == "" {
-		t.gpuType = string(gpu)
+	w := wanted{resource: gpu, where: t.where}
+	if l.types[w] == "" {
+		l.types[w] = string(gpu)
 		for _, n := range l.nodes {
 			if n.allocatable[gpu] > 0 && t.mayRunOn(n) {
-				t.gpuType = n.gpuType(gpu)
+				l.types[w] = n.gpuType(gpu)
 				break
 			}
 		}
 	}
-	return t.gpuType
+	return l.types[w]
 }
 
 func (l *look) totals() []Total {

@@ -16,7 +16,7 @@ type template struct {
 	gpus     []request // those of GPUs, the most first
 	priority int32     // that of pods which do not give way to it; the lowest where it may not preempt
 	claims   bool      // it has ResourceClaims, which are not counted
-	gpuType  string    // where nodes had to be looked at for it
+	where    string    // what it asks of nodes but for room, the same for all that ask the same
 
 	affinity    nodeaffinity.RequiredNodeAffinity
 	tolerations []corev1.Toleration
@@ -26,6 +26,10 @@ func newTemplate(shape *corev1.PodSpec) *template {
 	t := &template{
 		claims: len(shape.ResourceClaims) > 0, affinity: nodeaffinity.NewRequiredNodeAffinity(shape.NodeSelector, shape.Affinity),
 		tolerations: shape.Tolerations, requests: []request{{corev1.ResourcePods, 1}},
+	}
+	where := corev1.PodSpec{NodeSelector: shape.NodeSelector, Affinity: shape.Affinity, Tolerations: shape.Tolerations}
+	if bytes, err := where.Marshal(); err == nil {
+		t.where = string(bytes)
 	}
 	if shape.Priority != nil {
 		t.priority = *shape.Priority
