@@ -19,10 +19,15 @@ import (
 
 // evaluator decides from the live view, the metrics and the stored demand.
 func (a *aggregator) evaluator(metrics controller.Metrics) *controller.Evaluator {
+	return controller.NewEvaluator(a.loads(), metrics, a.history(), a.outside)
+}
+
+// loads is what pods do now, here or by all shards.
+func (a *aggregator) loads() controller.Loads {
 	if a.shared != nil {
-		return controller.NewEvaluator(sharedLoads{a.shared.loads}, metrics, a.history(), a.outside)
+		return sharedLoads{a.shared.loads}
 	}
-	return controller.NewEvaluator(loads{a.view}, metrics, a.history(), a.outside)
+	return loads{a.view}
 }
 
 // history is what is known of the past of workloads, here or by all shards.
@@ -78,14 +83,30 @@ func (h history) Pods(ctx context.Context, w controller.Workload, from, to time.
 func (h history) Filled() uint64 { return h.filled.Load() }
 
 // targets is the directory of workloads as the controller's Targets.
-type targets struct{ directory *workload.Directory }
+type targets struct {
+	directory *workload.Directory
+	loads     controller.Loads
+}
 
 func (t targets) Target(ctx context.Context, namespace string, ref v1alpha1.ScaleTargetRef) (controller.Target, error) {
 	found, err := t.directory.Target(ctx, namespace, workload.Reference(ref))
 	if err != nil {
 		return controller.Target{}, err
 	}
-	return toTarget(found), nil
+	return withClaimed(toTarget(found), found.Pods, t.loads, time.Now()), nil
+}
+
+// withClaimed fills in how many GPUs pods have by ResourceClaims: that is not in the pod, so that it is only known while it holds them.
+func withClaimed(target controller.Target, pods []workload.Pod, loads controller.Loads, now time.Time) controller.Target {
+	for i, p := range pods {
+		if p.GPUs > 0 || !p.Claims {
+			continue
+		}
+		if load, ok := loads.Load(target.Workload.Namespace, p.Name, p.Node, time.Time{}, now); ok {
+			target.Pods[i].GPUs = float64(load.GPUs)
+		}
+	}
+	return target
 }
 
 func (t targets) Scale(ctx context.Context, namespace string, ref v1alpha1.ScaleTargetRef, replicas int32, version string) error {
@@ -93,9 +114,12 @@ func (t targets) Scale(ctx context.Context, namespace string, ref v1alpha1.Scale
 }
 
 func toTarget(t workload.Target) controller.Target {
-	out := controller.Target{Workload: controller.Workload(t.ID), Replicas: t.Replicas, Floor: t.Floor, ScaledBy: t.ScaledBy, Version: t.Version}
+	out := controller.Target{Workload: controller.Workload(t.ID), Replicas: t.Replicas, Floor: t.Floor, ScaledBy: t.ScaledBy, Version: t.Version, Shape: t.Shape}
 	for _, p := range t.Pods {
-		out.Pods = append(out.Pods, controller.Pod{Name: p.Name, Node: p.Node, State: toState(p.State), GPUs: p.GPUs, CPU: p.CPU, Memory: p.Memory, Created: p.Created, ReadySince: p.ReadySince})
+		out.Pods = append(out.Pods, controller.Pod{
+			Name: p.Name, Node: p.Node, State: toState(p.State), GPUs: p.GPUs, CPU: p.CPU, Memory: p.Memory, LacksGPUs: p.LacksGPUs,
+			Created: p.Created, ReadySince: p.ReadySince,
+		})
 	}
 	return out
 }

@@ -68,12 +68,16 @@ func (a *aggregator) withKubernetes(ctx context.Context) error {
 	a.namespaces = func() []string {
 		return namespacesOf(directory.Workloads(), func(w workload.Workload) string { return w.ID.Namespace })
 	}
+	capacity := newCapacity(directory)
+	if err := a.clusterMetrics(capacity); err != nil {
+		return err
+	}
 	a.add("directory", directory.Start)
 	a.add("recorder", recorder.Start)
 	a.add("controller", func(ctx context.Context) error {
 		// Losing the Lease ends a manager; telemetry and history go on meanwhile.
 		for {
-			err := a.decide(ctx, config, directory)
+			err := a.decide(ctx, config, directory, room{capacity})
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -103,7 +107,7 @@ func (a *aggregator) withKubernetes(ctx context.Context) error {
 
 // decide carries out the policies while this replica is the leader, until ctx is done or the Lease is lost. What it remembers of its
 // decisions ends with that: another decides meanwhile, and what it wanted is not known when this one begins anew.
-func (a *aggregator) decide(ctx context.Context, config *rest.Config, directory *workload.Directory) error {
+func (a *aggregator) decide(ctx context.Context, config *rest.Config, directory *workload.Directory, room controller.Capacity) error {
 	lease, stop, err := newLease(config, a.options.Namespace, a.store.ID())
 	if err != nil {
 		return err
@@ -124,8 +128,9 @@ func (a *aggregator) decide(ctx context.Context, config *rest.Config, directory 
 	evaluator := a.evaluator(metrics)
 	evaluator.Calendars = clusterCalendars(client)
 	reconciler, err := controller.New(controller.Options{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("foretide-aggregator"), Targets: targets{directory}, Evaluator: evaluator,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("foretide-aggregator"), Targets: targets{directory, a.loads()}, Evaluator: evaluator,
 		Accuracies: a.board.ledger, Observer: a.board, Logger: a.log, SyncInterval: a.options.SyncInterval,
+		Capacity: room, PlaceholderImage: a.options.PlaceholderImage,
 	})
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/foretide/foretide/aggregator/controller"
 	"github.com/foretide/foretide/aggregator/external"
 	"github.com/foretide/foretide/aggregator/ingest"
 	"github.com/foretide/foretide/aggregator/query"
@@ -64,6 +65,7 @@ type Options struct {
 	Namespace         string        // kubernetes.namespace
 	LeaderElection    bool          // kubernetes.leader-election
 	SyncInterval      time.Duration // controller.sync-interval
+	PlaceholderImage  string        // placeholders.image
 	PoliciesPath      string        // policies.path
 	LogLevel          slog.Level    // log.level
 
@@ -95,6 +97,7 @@ func DefaultOptions() Options {
 		Namespace:         "foretide-system",
 		LeaderElection:    true,
 		SyncInterval:      2 * time.Second,
+		PlaceholderImage:  controller.DefaultPlaceholderImage,
 		Version:           "dev",
 	}
 }
@@ -139,6 +142,7 @@ func (o *Options) Register(f *flag.FlagSet) {
 	f.StringVar(&o.Namespace, "kubernetes.namespace", o.Namespace, "`name` of the aggregator's own namespace; $POD_NAMESPACE is taken where this flag is not given")
 	f.BoolVar(&o.LeaderElection, "kubernetes.leader-election", o.LeaderElection, "only the holder of the Lease foretide-aggregator scales")
 	f.DurationVar(&o.SyncInterval, "controller.sync-interval", o.SyncInterval, "how often each policy is decided anew, 500ms to 5m")
+	f.StringVar(&o.PlaceholderImage, "placeholders.image", o.PlaceholderImage, "`image` that placeholder pods run (spec.placeholders): any that does nothing and is run by user 65535")
 	f.StringVar(&o.PoliciesPath, "policies.path", o.PoliciesPath, "`path` of a file or directory of policies (YAML), with --kubernetes.enabled=false")
 	f.Var((*level)(&o.LogLevel), "log.level", "lowest `level` to log: debug, info, warn or error")
 }
@@ -193,6 +197,9 @@ func (o Options) checkIntervals(wrong func(flag string, value any, allowed strin
 	}
 	if o.ForecastTimeout < 100*time.Millisecond || o.ForecastTimeout > time.Minute {
 		wrong("forecast.timeout", o.ForecastTimeout, "100ms to 1m")
+	}
+	if o.PlaceholderImage == "" {
+		wrong("placeholders.image", o.PlaceholderImage, "the name of an image")
 	}
 	if o.SyncInterval < 500*time.Millisecond || o.SyncInterval > 5*time.Minute {
 		wrong("controller.sync-interval", o.SyncInterval, "500ms to 5m")

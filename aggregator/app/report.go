@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,7 +14,6 @@ import (
 	"github.com/foretide/foretide/aggregator/report"
 	"github.com/foretide/foretide/aggregator/scaling"
 	"github.com/foretide/foretide/aggregator/storage"
-	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
 )
 
 // reportWithin bounds the reading of a week.
@@ -50,7 +50,7 @@ func (a *aggregator) reportInput(ctx context.Context, e controller.Evaluation, n
 	in := report.Input{
 		Namespace: e.Namespace, Name: e.Name, Strategy: string(e.Strategy), Acts: e.Strategy.Acts(), Target: e.Workload.Kind + " " + e.Workload.Name,
 		Reason: e.Problem.Reason, Message: e.Problem.Message,
-		TargetRatio: gpuTargetRatio(e), GPUsPerPod: e.GPUsPerPod, Quantile: e.Quantile, Lead: e.Lead, Bounds: e.Bounds,
+		TargetRatio: cmp.Or(float64(e.GPUTarget())/100, 1), GPUsPerPod: e.GPUsPerPod, Quantile: e.Quantile, Lead: e.Lead, Bounds: e.Bounds,
 		Location: e.Location, Now: now,
 	}
 	if d := e.Decision; d != nil {
@@ -81,17 +81,6 @@ func (a *aggregator) reportInput(ctx context.Context, e controller.Evaluation, n
 	var err error
 	in.Past, err = a.reportPast(ctx, e, now)
 	return in, err
-}
-
-// gpuTargetRatio is the utilization of GPUs that the policy aims for; 1 where none of its metrics says, so that the charts tell what pods
-// could carry at most.
-func gpuTargetRatio(e controller.Evaluation) float64 {
-	for _, m := range e.Metrics {
-		if m.Spec.Is(v1alpha1.ResourceGPU) && m.Spec.Resource.Target.AverageUtilization != nil {
-			return float64(*m.Spec.Resource.Target.AverageUtilization) / 100
-		}
-	}
-	return 1
 }
 
 // readingIn is what a metric is now, in words.

@@ -51,6 +51,10 @@ type Options struct {
 	Evaluator *Evaluator
 	// Accuracies says how good forecasts were; nil means that nobody knows.
 	Accuracies Accuracies
+	// Capacity knows what the cluster has room for; nil means nobody does.
+	Capacity Capacity
+	// PlaceholderImage is what placeholder pods run; "" means DefaultPlaceholderImage.
+	PlaceholderImage string
 	// Observer is shown every evaluation; nil means nobody looks.
 	Observer Observer
 	Logger   *slog.Logger
@@ -70,6 +74,9 @@ type Reconciler struct {
 	policies map[types.NamespacedName]types.UID // that have something remembered
 	written  map[types.UID]time.Time            // when each policy's status was last written
 	hands    map[types.UID]*hand                // of policies that act
+
+	budgets      budgets
+	placeholders placeholders
 }
 
 // quiet is how long a status stands before a mere change of numbers is written.
@@ -110,8 +117,15 @@ func New(opts Options) (*Reconciler, error) {
 	if opts.Observer == nil {
 		opts.Observer = nobody{}
 	}
+	if opts.Capacity == nil {
+		opts.Capacity = endless{}
+	}
+	if opts.PlaceholderImage == "" {
+		opts.PlaceholderImage = DefaultPlaceholderImage
+	}
 	return &Reconciler{
 		Options: opts, policies: make(map[types.NamespacedName]types.UID), written: make(map[types.UID]time.Time), hands: make(map[types.UID]*hand),
+		budgets: budgets{known: make(map[budgetKey]*budget), of: make(map[types.UID]budgetKey)}, placeholders: placeholders{of: make(map[types.UID]*held)},
 	}, nil
 }
 
@@ -163,6 +177,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	before := policy.DeepCopy()
 	policy.Status.Accuracy = r.accuracy(policy, evaluation)
 	report(&policy.Status, policy.Generation, evaluation, act)
+	r.holdNodes(ctx, policy, evaluation, act)
 	if act.scaled {
 		r.tellScaled(policy, evaluation, act)
 	}
@@ -171,6 +186,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		r.Logger.Warn("status not written", "policy", req.NamespacedName, "err", err)
 	} else {
 		r.tellTroubles(before, policy)
+		r.tellShortage(before, policy)
 	}
 	return reconcile.Result{RequeueAfter: max(r.SyncInterval-r.Now().Sub(start), time.Millisecond)}, nil
 }
@@ -203,12 +219,14 @@ func (r *Reconciler) sync(ctx context.Context, policy *v1alpha1.AdvancedHorizont
 		// What happened meanwhile is not known, nor with how many replicas it comes back: the next look starts a new window.
 		r.Evaluator.Forget(policy.UID)
 		r.letGo(policy.UID)
+		r.budgets.missed(policy)
 		return evaluation, action{able: False, note: evaluation.Problem, conflict: conflict}
 	}
 	if target.ScaledBy != "" && conflict.State == False {
 		conflict = stated{True, Note{target.ScaledBy, fmt.Sprintf("%s scales the target itself: %s", target.ScaledBy, consequence(policy, "does"))}}
 	}
 	evaluation := r.Evaluator.Evaluate(ctx, policy, target, now)
+	r.limit(ctx, policy, target, &evaluation)
 	act := r.apply(ctx, policy, target, evaluation, conflict)
 	return evaluation, act
 }
@@ -345,9 +363,7 @@ func (r *Reconciler) remember(name types.NamespacedName, uid types.UID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if old, ok := r.policies[name]; ok && old != uid {
-		r.Evaluator.Forget(old)
-		delete(r.written, old)
-		delete(r.hands, old)
+		r.drop(old)
 	}
 	r.policies[name] = uid
 }
@@ -356,12 +372,19 @@ func (r *Reconciler) forget(name types.NamespacedName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if uid, ok := r.policies[name]; ok {
-		r.Evaluator.Forget(uid)
+		r.drop(uid)
 		delete(r.policies, name)
-		delete(r.written, uid)
-		delete(r.hands, uid)
 	}
 	r.Observer.Forgotten(name.Namespace, name.Name)
+}
+
+// drop forgets all that is remembered for a policy. r.mu is held.
+func (r *Reconciler) drop(uid types.UID) {
+	r.Evaluator.Forget(uid)
+	r.budgets.forget(uid)
+	r.placeholders.forget(uid)
+	delete(r.written, uid)
+	delete(r.hands, uid)
 }
 
 // nobody is the Observer where none is given.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -35,7 +36,7 @@ type bench struct {
 func newBench(t *testing.T, w *world, policies ...*v1alpha1.AdvancedHorizontalPodAutoscaler) *bench {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	if err := errors.Join(v1alpha1.AddToScheme(scheme), autoscalingv2.AddToScheme(scheme)); err != nil {
+	if err := errors.Join(v1alpha1.AddToScheme(scheme), autoscalingv2.AddToScheme(scheme), appsv1.AddToScheme(scheme)); err != nil {
 		t.Fatal(err)
 	}
 	b := &bench{world: w, t: t}
@@ -56,7 +57,7 @@ func newBench(t *testing.T, w *world, policies ...*v1alpha1.AdvancedHorizontalPo
 		builder = builder.WithObjects(p)
 	}
 	r, err := New(Options{
-		Client: builder.Build(), Events: w, Targets: w, Evaluator: NewEvaluator(w, nil, w, nil), Observer: w,
+		Client: builder.Build(), Events: w, Targets: w, Evaluator: NewEvaluator(w, nil, w, nil), Capacity: w, Observer: w,
 		Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { return w.now },
 	})
 	if err != nil {

@@ -54,6 +54,11 @@ type Evaluation struct {
 	// Level is the largest recommendation of the stabilization window, what replicas come down to if nothing changes; absent when
 	// none was made.
 	Level *int32
+	// GPUs are those of a replica; set by the Reconciler.
+	GPUs GPUs
+	// Shortage says that more is wanted than the cluster has GPUs for, or than a budget leaves; set by the Reconciler. Its reason is ""
+	// when nothing is short.
+	Shortage Note
 }
 
 // MetricEvaluation is one look at one of a policy's metrics.
@@ -68,6 +73,16 @@ type MetricEvaluation struct {
 	Problem string
 	// Forecast is that of its demand.
 	Forecast Prediction
+}
+
+// GPUTarget is the utilization of GPUs that the policy aims for, percent; 0 when none of its metrics says.
+func (e Evaluation) GPUTarget() int32 {
+	for _, m := range e.Metrics {
+		if m.Spec.Is(v1alpha1.ResourceGPU) {
+			return toTarget(m.Spec.Target()).Percent
+		}
+	}
+	return 0
 }
 
 // Note is a state in one word and in a sentence.

@@ -36,6 +36,8 @@ type world struct {
 	filled   uint64                     // how often missing values were found
 	reads    []time.Duration            // of the history: how long each was
 	scaled   []string
+	room     Room // of the cluster
+	asked    []int32
 	shown    map[string]Evaluation
 	records  []string
 }
@@ -111,6 +113,14 @@ func (w *world) Pods(_ context.Context, _ Workload, from, to time.Time, step tim
 		values = append(values, w.pods(at))
 	}
 	return values, w.noPods
+}
+
+func (w *world) Room(shape *corev1.PodSpec, _ string, most int32) Room {
+	w.asked = append(w.asked, most)
+	out := w.room
+	out.Pods = max(0, min(out.Pods, most))
+	out.Known = out.Known && shape != nil
+	return out
 }
 
 func (w *world) Observed(e Evaluation)            { w.shown[e.Namespace+"/"+e.Name] = e }

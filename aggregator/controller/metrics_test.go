@@ -28,7 +28,7 @@ func tenEach() v1alpha1.MetricTarget {
 	return v1alpha1.MetricTarget{Type: v1alpha1.AverageValueTarget, AverageValue: new(resource.MustParse("10"))}
 }
 
-func queue(target v1alpha1.MetricTarget) v1alpha1.MetricSpec {
+func waiting(target v1alpha1.MetricTarget) v1alpha1.MetricSpec {
 	return v1alpha1.MetricSpec{Type: v1alpha1.MetricSourceExternal, External: &v1alpha1.ExternalMetric{Query: "queue", Target: target}}
 }
 
@@ -67,9 +67,9 @@ func TestTheMetricThatAsksForMostDecides(t *testing.T) {
 		demand float64
 	}{
 		"memory of the pods":      {gpuMemory(60), eachPod(w, 72e9, 80e9), 6, 288e9},
-		"a queue by replica":      {queue(tenEach()), Amounts{Whole: new(65.0)}, 7, 65},
-		"a latency of the whole":  {queue(v1alpha1.MetricTarget{Type: v1alpha1.ValueTarget, Value: new(resource.MustParse("200m"))}), Amounts{Whole: new(0.3)}, 6, 1.2},
-		"one that asks for fewer": {queue(tenEach()), Amounts{Whole: new(5.0)}, 4, 5},
+		"a queue by replica":      {waiting(tenEach()), Amounts{Whole: new(65.0)}, 7, 65},
+		"a latency of the whole":  {waiting(v1alpha1.MetricTarget{Type: v1alpha1.ValueTarget, Value: new(resource.MustParse("200m"))}), Amounts{Whole: new(0.3)}, 6, 1.2},
+		"one that asks for fewer": {waiting(tenEach()), Amounts{Whole: new(5.0)}, 4, 5},
 	} {
 		e := NewEvaluator(w, read{c.metric.ID(): c.read}, w, nil)
 		got := e.Evaluate(t.Context(), policy(with(true, c.metric)), w.target, noon)
@@ -82,7 +82,7 @@ func TestTheMetricThatAsksForMostDecides(t *testing.T) {
 
 func TestAMetricThatCannotBeReadHoldsAndIsTold(t *testing.T) {
 	w := newWorld(4, 0.01)
-	p := policy(with(true, queue(tenEach())), func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) { *p.Spec.StabilizationWindowSeconds = 0 })
+	p := policy(with(true, waiting(tenEach())), func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) { *p.Spec.StabilizationWindowSeconds = 0 })
 	e := NewEvaluator(w, read{}, w, nil)
 	got := e.Evaluate(t.Context(), p, w.target, noon)
 	if got.Decision.Replicas != 4 || got.Decision.Reason != scaling.PartialData {
@@ -116,7 +116,7 @@ func TestAPolicyWithoutGPUMetricsNeedsNoGPUs(t *testing.T) {
 		w.target.Pods[i].GPUs = 0
 	}
 	e := NewEvaluator(w, read{"queue": {Whole: new(45.0)}}, w, nil)
-	got := e.Evaluate(t.Context(), policy(with(false, queue(tenEach()))), w.target, noon)
+	got := e.Evaluate(t.Context(), policy(with(false, waiting(tenEach()))), w.target, noon)
 	if got.Decision.Replicas != 5 || got.Data.State != True || got.TargetPercent != 0 {
 		t.Errorf("%d replicas, data %+v, target %d%%: %s", got.Decision.Replicas, got.Data, got.TargetPercent, got.Decision.Message)
 	}
@@ -125,18 +125,18 @@ func TestAPolicyWithoutGPUMetricsNeedsNoGPUs(t *testing.T) {
 func TestEachMetricIsForecastFromItsOwnDemand(t *testing.T) {
 	w := newWorld(4, 0.2)
 	w.demand = func(at time.Time) float64 { return 0.8 }
-	waiting := workday(days(14))
+	tide := workday(days(14))
 	w.metric = func(metric string, at time.Time) float64 {
 		if metric == "queue" {
-			return 10 * waiting(at)
+			return 10 * tide(at)
 		}
 		return math.NaN()
 	}
-	e := NewEvaluator(w, read{"queue": {Whole: new(10 * waiting(noon))}}, w, nil)
-	p := policy(with(true, queue(tenEach())))
+	e := NewEvaluator(w, read{"queue": {Whole: new(10 * tide(noon))}}, w, nil)
+	p := policy(with(true, waiting(tenEach())))
 	got := e.Evaluate(t.Context(), p, w.target, noon)
 	gpus, queued := got.Metrics[0].Forecast, got.Metrics[1].Forecast
-	if !gpus.Acts || !queued.Acts || math.Abs(gpus.PeakGPUs-0.8) > 0.2 || queued.PeakGPUs < 5*waiting(noon) {
+	if !gpus.Acts || !queued.Acts || math.Abs(gpus.PeakGPUs-0.8) > 0.2 || queued.PeakGPUs < 5*tide(noon) {
 		t.Errorf("peaks of %g GPUs and %g waiting: %+v, %+v", gpus.PeakGPUs, queued.PeakGPUs, gpus.Note, queued.Note)
 	}
 	p.Spec.Metrics[1].Forecast = new(false)
@@ -151,7 +151,7 @@ func TestAMetricWithoutHistoryLeavesTheForecastOfTheOthersInForce(t *testing.T) 
 	w.demand = func(time.Time) float64 { return 1 }
 	w.metric = func(string, time.Time) float64 { return math.NaN() }
 	e := NewEvaluator(w, read{"queue": {Whole: new(1.0)}}, w, nil)
-	got := e.Evaluate(t.Context(), policy(with(true, queue(tenEach()))), w.target, noon)
+	got := e.Evaluate(t.Context(), policy(with(true, waiting(tenEach()))), w.target, noon)
 	if got.Decision.Proactive == nil || *got.Decision.Proactive < 5 || got.Metrics[1].Forecast.Lost {
 		t.Errorf("proactive %v, %+v", got.Decision.Proactive, got.Metrics[1].Forecast.Note)
 	}

@@ -127,6 +127,8 @@ func limited(d scaling.Decision, e Evaluation) stated {
 	switch {
 	case e.WrongBounds != "":
 		return stated{True, Note{invalidBounds, e.WrongBounds + "; it holds at no time, and nothing is removed until it is mended"}}
+	case e.Shortage.Reason != "":
+		return stated{True, e.Shortage}
 	case d.Reason == scaling.OutsideBounds:
 		return stated{True, Note{string(d.Limited), d.Message}}
 	case d.Limited == scaling.ScaleUpLimit:

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/foretide/foretide/aggregator/forecast"
 	"github.com/foretide/foretide/aggregator/scaling"
 	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
@@ -22,6 +24,8 @@ type Pod struct {
 	State scaling.PodState
 	// GPUs is how many devices it asks for; CPU and Memory are the cores and bytes that it requests.
 	GPUs, CPU, Memory float64
+	// LacksGPUs is true while no node has enough free GPUs for it.
+	LacksGPUs bool
 	// Created is when the pod was made; zero when that is not known.
 	Created time.Time
 	// ReadySince is when it last became ready; zero when it is not, or when that is not known.
@@ -40,6 +44,8 @@ type Target struct {
 	// Version is the resource version of this reading.
 	Version string
 	Pods    []Pod
+	// Shape is what its newest pod asks of a node; nil when that is not known. It is not to be changed.
+	Shape *corev1.PodSpec
 }
 
 // set is what the target is set to.

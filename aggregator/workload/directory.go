@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -16,14 +17,11 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// DefaultGPUResource is the extended resource NVIDIA's device plugin offers whole devices under.
-const DefaultGPUResource = "nvidia.com/gpu"
-
 // Options is what a Directory needs.
 type Options struct {
 	Clients Clients
 	Logger  *slog.Logger
-	// GPUResources are the extended resources that stand for one device each; nil means DefaultGPUResource alone.
+	// GPUResources are the extended resources that stand for one device each; nil means DefaultGPUResources.
 	GPUResources []string
 }
 
@@ -35,6 +33,7 @@ type Directory struct {
 	pods        cache.SharedIndexInformer
 	replicaSets cache.SharedIndexInformer
 	nodes       cache.SharedIndexInformer
+	changes     atomic.Uint64 // of pods and nodes
 
 	mu sync.Mutex
 	// read are the selectors of targets that were read: of kinds whose pods belong to something in between, such as a
@@ -48,9 +47,9 @@ func New(opts Options) (*Directory, error) {
 	if c.Pods == nil || c.Metadata == nil || c.Scales == nil || c.Mapper == nil {
 		return nil, errors.New("workload: Clients.Pods, Metadata, Scales and Mapper are all needed")
 	}
-	resources := opts.GPUResources
-	if len(resources) == 0 {
-		resources = []string{DefaultGPUResource}
+	gpus := gpuResources(opts.GPUResources)
+	if len(gpus) == 0 {
+		gpus = DefaultGPUResources()
 	}
 	d := &Directory{
 		log:     opts.Logger,
@@ -63,14 +62,17 @@ func New(opts Options) (*Directory, error) {
 			metav1.NamespaceAll, 0, cache.Indexers{}, nil).Informer(),
 		nodes: coreinformers.NewNodeInformer(c.Pods, 0, cache.Indexers{}),
 	}
-	if err := d.pods.SetTransform(toRecord(resources)); err != nil {
+	if err := d.pods.SetTransform(toRecord(gpus, &shapes{})); err != nil {
 		return nil, fmt.Errorf("pod informer: %w", err)
 	}
 	if err := d.replicaSets.SetTransform(ownersOnly); err != nil {
 		return nil, fmt.Errorf("replica set informer: %w", err)
 	}
-	if err := d.nodes.SetTransform(cordonOnly); err != nil {
+	if err := d.nodes.SetTransform(toNode(gpus)); err != nil {
 		return nil, fmt.Errorf("node informer: %w", err)
+	}
+	if err := d.count(d.pods, d.nodes); err != nil {
+		return nil, err
 	}
 	return d, nil
 }
@@ -127,6 +129,7 @@ func (d *Directory) Target(ctx context.Context, namespace string, ref Reference)
 	d.read[target.ID] = selector
 	d.mu.Unlock()
 	target.Pods, err = d.podsOf(target.ID, selector)
+	target.Shape = d.shapeOf(namespace, target.Pods)
 	return target, err
 }
 
@@ -155,15 +158,18 @@ func (d *Directory) podsOf(id ID, selector labels.Selector) ([]Pod, error) {
 		if owner, known := d.ownerOf(r); known && owner.Kind == id.Kind && owner.Name != id.Name {
 			continue
 		}
+		if isPlaceholder(r) {
+			continue
+		}
 		pods = append(pods, r.pod)
 	}
 	sortByName(pods)
 	return pods, nil
 }
 
-// Workloads returns every workload that has pods asking for GPUs, with those pods, and every scale target that was read. Pods
-// on their own and those of Jobs, DaemonSets and nodes are left out: no replica count of theirs could follow a demand. Before
-// the first full lists have arrived there are none.
+// Workloads returns every workload that has pods asking for GPUs, or that may through ResourceClaims, with those pods, and every scale
+// target that was read. Pods on their own and those of Jobs, DaemonSets and nodes are left out: no replica count of theirs could
+// follow a demand; so are placeholders. Before the first full lists have arrived there are none.
 func (d *Directory) Workloads() []Workload {
 	if !d.Synced() {
 		return nil

@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
 	metadatafake "k8s.io/client-go/metadata/fake"
 	scalefake "k8s.io/client-go/scale/fake"
@@ -27,6 +28,7 @@ import (
 // cluster is a Directory over a few objects and scales.
 type cluster struct {
 	*Directory
+	client kubernetes.Interface
 	scales map[string]*autoscalingv1.Scale // by name
 	writes []string
 	refuse error
@@ -50,7 +52,7 @@ func newCluster(t *testing.T, pods []*corev1.Pod, replicaSets ...*metav1.Partial
 	mapper.Add(appsv1.SchemeGroupVersion.WithKind("Deployment"), meta.RESTScopeNamespace)
 	mapper.Add(appsv1.SchemeGroupVersion.WithKind("StatefulSet"), meta.RESTScopeNamespace)
 
-	c := &cluster{scales: map[string]*autoscalingv1.Scale{}}
+	c := &cluster{client: fake.NewClientset(objects...), scales: map[string]*autoscalingv1.Scale{}}
 	scales := &scalefake.FakeScaleClient{}
 	scales.AddReactor("get", "deployments", func(action clienttesting.Action) (bool, runtime.Object, error) {
 		name := action.(clienttesting.GetAction).GetName()
@@ -67,7 +69,7 @@ func newCluster(t *testing.T, pods []*corev1.Pod, replicaSets ...*metav1.Partial
 	})
 	directory, err := New(Options{
 		Clients: Clients{
-			Pods:     fake.NewClientset(objects...),
+			Pods:     c.client,
 			Metadata: metadatafake.NewSimpleMetadataClient(scheme, metadata...),
 			Scales:   scales,
 			Mapper:   mapper,
@@ -145,6 +147,10 @@ func TestTargetHasItsReplicasAndItsPods(t *testing.T) {
 			{Name: "bert-2", Node: "node-1", State: Ready, GPUs: 1, ReadySince: noon},
 		},
 	}
+	if got.Shape == nil {
+		t.Error("it is not known what its pods ask of a node")
+	}
+	got.Shape = nil
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("target (-want +got):\n%s", diff)
 	}

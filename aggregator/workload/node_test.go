@@ -10,7 +10,7 @@ import (
 func TestCordonedNodeIsDrainingAndAnUnknownOneIsNot(t *testing.T) {
 	c := newCluster(t, nil)
 	for name, cordoned := range map[string]bool{"cordoned": true, "open": false} {
-		kept, err := cordonOnly(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"a": "b"}},
+		kept, err := toNode(DefaultGPUResources())(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"a": "b"}},
 			Spec: corev1.NodeSpec{Unschedulable: cordoned}, Status: corev1.NodeStatus{Images: make([]corev1.ContainerImage, 50)}})
 		if err != nil {
 			t.Fatal(err)
@@ -27,7 +27,7 @@ func TestCordonedNodeIsDrainingAndAnUnknownOneIsNot(t *testing.T) {
 			t.Errorf("%s is draining: %v", name, got)
 		}
 	}
-	if _, err := cordonOnly(&corev1.Pod{}); err == nil {
+	if _, err := toNode(DefaultGPUResources())(&corev1.Pod{}); err == nil {
 		t.Error("a pod was taken for a node")
 	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // Owner returns the workload a pod belongs to: its controller, or, where that is a ReplicaSet with a controller, the latter.
-// False when the pod is not known, has no controller, or its ReplicaSet has not been seen yet.
+// False when the pod is not known, has no controller, is a placeholder, or its ReplicaSet has not been seen yet.
 func (d *Directory) Owner(namespace, pod string) (ID, bool) {
 	object, exists, err := d.pods.GetIndexer().GetByKey(namespace + "/" + pod)
 	if err != nil || !exists {
@@ -22,7 +22,7 @@ func (d *Directory) Owner(namespace, pod string) (ID, bool) {
 }
 
 func (d *Directory) ownerOf(r *record) (ID, bool) {
-	if len(r.OwnerReferences) == 0 {
+	if len(r.OwnerReferences) == 0 || isPlaceholder(r) {
 		return ID{}, false
 	}
 	owner := r.OwnerReferences[0]

@@ -10,35 +10,47 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// gpuIndex is the informer's index of the pods that ask for GPUs; it has the one key "yes".
+// gpuIndex is the informer's index of the pods that ask for GPUs, or may through a ResourceClaim; it has the one key "yes".
 const gpuIndex, gpuYes = "gpu", "yes"
 
 // record is what the informer keeps of a pod: a few hundred bytes instead of the many kilobytes of the object.
 type record struct {
 	// ObjectMeta holds namespace, name, labels and the controlling owner, nothing else.
 	metav1.ObjectMeta
-	pod Pod
+	pod   Pod
+	claim Claim
+	// waits is true of a pod that has no node and that the scheduler has yet to look at; ended of one that takes nothing any more.
+	waits, ended bool
 }
 
 // toRecord returns the informer's transform. It leaves what is a record already as it is.
-func toRecord(gpuResources []string) cache.TransformFunc {
+func toRecord(gpus gpuResources, alike *shapes) cache.TransformFunc {
 	return func(obj any) (any, error) {
 		switch o := obj.(type) {
 		case *record, cache.DeletedFinalStateUnknown:
 			return o, nil
 		case *corev1.Pod:
-			return newRecord(o, gpuResources), nil
+			return newRecord(o, gpus, alike), nil
 		}
 		return nil, fmt.Errorf("pod informer was given a %T", obj)
 	}
 }
 
-func newRecord(pod *corev1.Pod, gpuResources []string) *record {
+func newRecord(pod *corev1.Pod, gpus gpuResources, alike *shapes) *record {
 	r := &record{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, ResourceVersion: pod.ResourceVersion, Labels: pod.Labels,
 		},
-		pod: Pod{Name: pod.Name, Node: pod.Spec.NodeName, GPUs: gpusOf(pod, gpuResources), Created: pod.CreationTimestamp.Time},
+		pod: Pod{
+			Name: pod.Name, Node: pod.Spec.NodeName, GPUs: gpus.of(pod), Claims: len(pod.Spec.ResourceClaims) > 0,
+			LacksGPUs: gpus.lacking(pod), Created: pod.CreationTimestamp.Time,
+		},
+		claim: claimOf(pod),
+		ended: pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed,
+		waits: pod.Spec.NodeName == "" && len(pod.Spec.SchedulingGates) == 0 && unschedulable(pod) == nil,
+	}
+	if r.pod.GPUs > 0 || r.pod.Claims {
+		r.claim.Shape = alike.of(pod)
 	}
 	if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
 		r.OwnerReferences = []metav1.OwnerReference{*owner}
@@ -65,30 +77,6 @@ func stateOf(pod *corev1.Pod) (State, time.Time) {
 	return Unready, time.Time{}
 }
 
-// gpusOf adds up what the containers ask for, those that run beside each other: the containers and the init containers that
-// restart always (sidecars). For extended resources request and limit are the same, and either alone sets both.
-func gpusOf(pod *corev1.Pod, resources []string) float64 {
-	var sum int64
-	add := func(c corev1.Container) {
-		for _, name := range resources {
-			quantity, ok := c.Resources.Requests[corev1.ResourceName(name)]
-			if !ok {
-				quantity = c.Resources.Limits[corev1.ResourceName(name)]
-			}
-			sum += quantity.Value()
-		}
-	}
-	for _, c := range pod.Spec.Containers {
-		add(c)
-	}
-	for _, c := range pod.Spec.InitContainers {
-		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
-			add(c)
-		}
-	}
-	return float64(sum)
-}
-
 // requestOf is how much of a resource the containers request that run beside each other, as the Horizontal Pod Autoscaler counts it
 // (replica_calculator.go, calculatePodRequests); 0 when one of the containers requests none: what the pod's whole is is not known then.
 func requestOf(pod *corev1.Pod, name corev1.ResourceName) float64 {
@@ -113,7 +101,7 @@ func indexers() cache.Indexers {
 	return cache.Indexers{
 		cache.NamespaceIndex: cache.MetaNamespaceIndexFunc,
 		gpuIndex: func(obj any) ([]string, error) {
-			if r, ok := obj.(*record); ok && r.pod.GPUs > 0 {
+			if r, ok := obj.(*record); ok && (r.pod.GPUs > 0 || r.pod.Claims) {
 				return []string{gpuYes}, nil
 			}
 			return nil, nil

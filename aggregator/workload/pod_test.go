@@ -86,16 +86,16 @@ func TestGPUsAreWhatRunsSideBySideAsksFor(t *testing.T) {
 		{Name: "before", Resources: asks("8")},
 		{Name: "sidecar", Resources: asks("1"), RestartPolicy: &always},
 	}
-	if got := gpusOf(p, []string{DefaultGPUResource}); got != 4 {
+	if got := gpuResources.of([]string{DefaultGPUResource}, p); got != 4 {
 		t.Errorf("got %v GPUs, want 2+1+1", got)
 	}
-	if got := gpusOf(p, []string{"example.com/gpu"}); got != 0 {
+	if got := gpuResources.of([]string{"example.com/gpu"}, p); got != 0 {
 		t.Errorf("got %v of another resource, want 0", got)
 	}
 }
 
 func TestTransformLeavesWhatItMadeAlone(t *testing.T) {
-	transform := toRecord([]string{DefaultGPUResource})
+	transform := toRecord(DefaultGPUResources(), &shapes{})
 	once, err := transform(pod("a", gpus("1")))
 	if err != nil {
 		t.Fatal(err)

@@ -82,11 +82,11 @@ func TestRequestsAreThoseThatRunSideBySide(t *testing.T) {
 	p := pod("web", func(p *corev1.Pod) {
 		p.Spec.Containers, p.Spec.InitContainers = []corev1.Container{asks("1", "2Gi"), asks("500m", "1Gi")}, []corev1.Container{sidecar, first}
 	})
-	if got := newRecord(p, nil).pod; got.CPU != 1.75 || got.Memory != 4<<30 {
+	if got := newRecord(p, nil, &shapes{}).pod; got.CPU != 1.75 || got.Memory != 4<<30 {
 		t.Errorf("requests are %g cores, %g bytes", got.CPU, got.Memory)
 	}
 	p.Spec.Containers[1].Resources.Requests = nil
-	if got := newRecord(p, nil).pod; got.CPU != 0 || got.Memory != 0 {
+	if got := newRecord(p, nil, &shapes{}).pod; got.CPU != 0 || got.Memory != 0 {
 		t.Errorf("of a container that requests nothing the whole is %g cores, %g bytes; it must be unknown", got.CPU, got.Memory)
 	}
 }

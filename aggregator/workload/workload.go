@@ -10,6 +10,8 @@ package workload
 import (
 	"errors"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // ErrTargetNotFound is returned when the scale target, its kind or its scale subresource does not exist.
@@ -56,8 +58,12 @@ type Pod struct {
 	// Node is where it is scheduled, empty before.
 	Node  string
 	State State
-	// GPUs is how many devices its containers ask for; CPU and Memory are the cores and bytes that they request.
+	// GPUs is how many devices its containers ask for by extended resources; CPU and Memory are the cores and bytes that they request.
 	GPUs, CPU, Memory float64
+	// Claims is true when it has ResourceClaims: they may be for further devices.
+	Claims bool
+	// LacksGPUs is true while the scheduler finds no node with enough free GPUs for it.
+	LacksGPUs bool
 	// Created is when the pod was made.
 	Created time.Time
 	// ReadySince is when it last became ready; zero unless State is Ready.
@@ -77,6 +83,8 @@ type Target struct {
 	Version string
 	// Pods are the target's pods, by name.
 	Pods []Pod
+	// Shape is what the newest of them asks of a node, nil when there is none that asks for GPUs. It is not to be changed.
+	Shape *corev1.PodSpec
 }
 
 // Workload is a workload and its pods that ask for GPUs, by name.

@@ -69,7 +69,10 @@ func aggregatorMetrics() (_ []metric, err error) {
 	var fresh bool
 	e.Observe(aggregator.Policy{At: time.Now(), Current: &n, Desired: &n, Proactive: &n, Reactive: &n, UtilizationPercent: &n,
 		Reason: "Steady", DataFresh: &fresh, Saturated: &fresh, Peaks: make([]aggregator.Peak, 1), Accuracies: make([]aggregator.Accuracy, 1)})
-	r.MustRegister(e)
+	r.MustRegister(e, aggregator.NewCluster(aggregator.ClusterOptions{
+		GPUs:   func() []aggregator.GPUs { return make([]aggregator.GPUs, 1) },
+		Needed: func(time.Time) []aggregator.Needed { return []aggregator.Needed{{Ever: make([]aggregator.Horizon, 1)}} },
+	}))
 
 	dir, err := os.MkdirTemp("", "foretide-docgen-")
 	if err != nil {

@@ -74,10 +74,10 @@ func (d targets) Target(ctx context.Context, namespace string, ref v1alpha1.Scal
 	if err != nil {
 		return controller.Target{}, err
 	}
-	out := controller.Target{Workload: controller.Workload(found.ID), Replicas: found.Replicas, Floor: found.Floor, ScaledBy: found.ScaledBy, Version: found.Version}
+	out := controller.Target{Workload: controller.Workload(found.ID), Replicas: found.Replicas, Floor: found.Floor, ScaledBy: found.ScaledBy, Version: found.Version, Shape: found.Shape}
 	states := map[workload.State]scaling.PodState{workload.Ready: scaling.Ready, workload.Unready: scaling.Unready, workload.Gone: scaling.Gone}
 	for _, p := range found.Pods {
-		out.Pods = append(out.Pods, controller.Pod{Name: p.Name, Node: p.Node, State: states[p.State], GPUs: p.GPUs, ReadySince: p.ReadySince})
+		out.Pods = append(out.Pods, controller.Pod{Name: p.Name, Node: p.Node, State: states[p.State], GPUs: p.GPUs, LacksGPUs: p.LacksGPUs, ReadySince: p.ReadySince})
 	}
 	return out, nil
 }
@@ -106,13 +106,19 @@ func asAggregator(t *testing.T) *rest.Config {
 // startController runs the directory and the controller in a manager until the test ends.
 func startController(t *testing.T, seen *telemetry) *workload.Directory {
 	t.Helper()
-	directory, stop := runController(t, seen, func(c client.Client) client.Client { return c })
+	return startControllerWith(t, seen, seen)
+}
+
+// startControllerWith takes loads and history from two.
+func startControllerWith(t *testing.T, loads controller.Loads, history controller.History) *workload.Directory {
+	t.Helper()
+	directory, stop := runController(t, loads, history, func(c client.Client) client.Client { return c })
 	t.Cleanup(stop)
 	return directory
 }
 
 // runController runs them until stop, with a client that the test may change.
-func runController(t *testing.T, seen *telemetry, through func(client.Client) client.Client) (directory *workload.Directory, stop func()) {
+func runController(t *testing.T, loads controller.Loads, history controller.History, through func(client.Client) client.Client) (directory *workload.Directory, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	account := asAggregator(t)
@@ -135,7 +141,7 @@ func runController(t *testing.T, seen *telemetry, through func(client.Client) cl
 	}
 	reconciler, err := controller.New(controller.Options{
 		Client: through(mgr.GetClient()), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("foretide-aggregator"), Targets: targets{directory},
-		Evaluator: controller.NewEvaluator(seen, nil, seen, nil), Logger: log, SyncInterval: 200 * time.Millisecond,
+		Evaluator: controller.NewEvaluator(loads, nil, history, nil), Capacity: capacityOf(directory), Logger: log, SyncInterval: 200 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -195,6 +201,8 @@ func deploy(t *testing.T, namespace, name string) *appsv1.Deployment {
 func start(t *testing.T, pod *corev1.Pod) {
 	t.Helper()
 	create(t, pod)
+	// It would take a GPU from the nodes of other tests.
+	t.Cleanup(func() { _ = apiServer.client.Delete(context.Background(), pod, client.GracePeriodSeconds(0)) })
 	pod.Status.Phase = corev1.PodRunning
 	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(time.Now().Add(-time.Minute))}}
 	if err := apiServer.client.Status().Update(t.Context(), pod); err != nil {
@@ -240,6 +248,22 @@ func expectState(t *testing.T, namespace, want string) {
 	})
 }
 
+// missingEvent is "" when the policy fib-gpu of a namespace has an event of a reason whose note has a text in it.
+func missingEvent(ctx context.Context, namespace, reason, text string) string {
+	var events eventsv1.EventList
+	if err := apiServer.client.List(ctx, &events, client.InNamespace(namespace)); err != nil {
+		return err.Error()
+	}
+	var seen []string
+	for _, e := range events.Items {
+		if e.Reason == reason && strings.Contains(e.Note, text) && e.Regarding.Name == "fib-gpu" {
+			return ""
+		}
+		seen = append(seen, e.Reason+": "+e.Note)
+	}
+	return fmt.Sprintf("events are %q", seen)
+}
+
 func TestAPolicyIsCarriedOutOnARealAPIServer(t *testing.T) {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "walk-"}}
 	create(t, namespace)
@@ -268,18 +292,7 @@ func TestAPolicyIsCarriedOutOnARealAPIServer(t *testing.T) {
 	}
 	expectState(t, namespace.Name, "desired 3, replicas 3, ReadyForNewScale, FreshTelemetry")
 	eventually(t, func(ctx context.Context) string {
-		var events eventsv1.EventList
-		if err := apiServer.client.List(ctx, &events, client.InNamespace(namespace.Name)); err != nil {
-			return err.Error()
-		}
-		var reasons []string
-		for _, e := range events.Items {
-			if e.Reason == "SuccessfulRescale" && strings.Contains(e.Note, "bert from 1 to 3") && e.Regarding.Name == "fib-gpu" {
-				return ""
-			}
-			reasons = append(reasons, e.Reason+": "+e.Note)
-		}
-		return fmt.Sprintf("events are %q", reasons)
+		return missingEvent(ctx, namespace.Name, "SuccessfulRescale", "bert from 1 to 3")
 	})
 
 	// Silence: held and said.

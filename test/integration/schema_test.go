@@ -247,6 +247,10 @@ func TestWrongPoliciesAreRefusedByFieldValueAndRange(t *testing.T) {
 		"numbered weekday":         {set([]any{window("", "", "* * ? * 1-5", 1)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].bounds[0].cron", "1-5", "should match"}},
 		"seconds":                  {set([]any{window("", "", "0 * * ? * MON", 1)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].bounds[0].cron", "should match"}},
 		"window's bounds":          {set([]any{window("", "", "* * ? * MON", 3)}, "spec", "instanceBounds"), []string{"spec.instanceBounds[0].bounds[0].maxReplicas", "2: must be minReplicas (3) or more"}},
+		"waiting":                  {set(int64(-1), "spec", "maxPendingReplicas"), []string{"spec.maxPendingReplicas", "-1", "greater than or equal to 0"}},
+		"budget's name":            {set(map[string]any{"name": "My Team", "maxGPUs": int64(8)}, "spec", "replicaBudget"), []string{"spec.replicaBudget.name", `"My Team"`, "should match"}},
+		"empty budget":             {set(map[string]any{"name": "team", "maxGPUs": int64(0)}, "spec", "replicaBudget"), []string{"spec.replicaBudget.maxGPUs", "0", "greater than or equal to 1"}},
+		"nodes at once":            {set(map[string]any{"provisioningSeconds": int64(5)}, "spec", "placeholders"), []string{"spec.placeholders.provisioningSeconds", "5", "greater than or equal to 30"}},
 		"time zone":                {set("Europe Berlin", "spec", "timeZone"), []string{"spec.timeZone", `"Europe Berlin"`, "should match"}},
 		"no date":                  {set(day("25.12.2026", "Sunday"), "spec", "prediction", "days"), []string{"spec.prediction.days[0].date", `"25.12.2026"`}},
 		"no such day":              {set(day("2026-02-30", "Sunday"), "spec", "prediction", "days"), []string{"spec.prediction.days[0].date", `"2026-02-30"`}},
@@ -475,8 +479,10 @@ func TestABehaviorIsStoredAsItWasWritten(t *testing.T) {
 
 func TestEveryFieldSaysWhatItMeans(t *testing.T) {
 	for path, wants := range map[string][]string{
-		"ahpa.spec":            {"timeZone", "default `UTC`", "instanceBounds", "behavior"},
-		"ahpa.spec.prediction": {"quantile", "scaleUpForward", "default 95", "0 to 3600, default 180; or `auto`", "days"},
+		"ahpa.spec":               {"timeZone", "default `UTC`", "instanceBounds", "behavior"},
+		"ahpa.spec.replicaBudget": {"maxGPUs", "the smallest counts"},
+		"ahpa.spec.placeholders":  {"provisioningSeconds", "30 to 3600, default 300"},
+		"ahpa.spec.prediction":    {"quantile", "scaleUpForward", "default 95", "0 to 3600, default 180; or `auto`", "days"},
 	} {
 		out, err := kubectl(t, nil, "explain", path)
 		if err != nil {

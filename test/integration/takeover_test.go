@@ -110,7 +110,7 @@ func TestATakeoverThatIsKilledAtAnyWriteGoesOn(t *testing.T) {
 			var left atomic.Int64
 			left.Store(kill)
 			seen := &telemetry{busy: 0.6, known: true}
-			_, stop := runController(t, seen, func(c client.Client) client.Client { return mortal{c, &left} })
+			_, stop := runController(t, seen, seen, func(c client.Client) client.Client { return mortal{c, &left} })
 			policy := takingOver(t, namespace.Name)
 			create(t, policy)
 			if kill >= 2 {

@@ -8,6 +8,7 @@ const (
 	DefaultStabilizationWindowSeconds int32    = 300
 	DefaultQuantile                   Quantile = 95
 	DefaultScaleUpForward             int32    = 180
+	DefaultProvisioningSeconds        int32    = 300
 	DefaultTimeZone                            = "UTC"
 	DefaultCalendarKey                         = "calendar.ics"
 )
@@ -32,6 +33,9 @@ func (s *AdvancedHorizontalPodAutoscalerSpec) Default() {
 	}
 	if s.Prediction.ScaleUpForward == nil {
 		s.Prediction.ScaleUpForward = new(intstr.FromInt32(DefaultScaleUpForward))
+	}
+	if s.Placeholders != nil {
+		fill(&s.Placeholders.ProvisioningSeconds, DefaultProvisioningSeconds)
 	}
 	if s.TimeZone == "" {
 		s.TimeZone = DefaultTimeZone

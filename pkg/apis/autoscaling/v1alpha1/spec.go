@@ -157,6 +157,36 @@ type AdvancedHorizontalPodAutoscalerSpec struct {
 	// +optional
 	Paused bool `json:"paused,omitempty"`
 
+	// How many replicas may wait for GPUs at a time: 0 to 100000. Default: any number. Whenever more are wanted than can be scheduled
+	// now, the condition ScalingLimited says so (reason NoFreeGPUs) with the numbers; what is asked for is not cut by default, because a
+	// pending pod is what a cluster autoscaler brings a node for, what takes the next GPU that another workload gives back, and does no
+	// harm else, whereas a pod that was not asked for because of what cannot be seen here (a node group that grows from zero, a quota just
+	// raised) is missing at the peak. Without a cluster autoscaler set it to 0, and with one to as many as nodes come for at a time, if
+	// pending pods set off alarms or hold up rollouts: replicas then rise no further than to what runs, can be scheduled now, and may
+	// wait. It removes no replica, and minReplicas are asked for all the same. Pods with ResourceClaims are not counted and not limited.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100000
+	// +optional
+	MaxPendingReplicas *int32 `json:"maxPendingReplicas,omitempty"`
+
+	// A cap on the GPUs that the replicas of several policies of the namespace hold together. When they want more, it is divided:
+	// everyone keeps what runs and gets minReplicas, and the rest goes replica by replica to whoever holds the fewest GPUs, so that
+	// small wants are met in full and large ones get equal parts. The condition ScalingLimited then says so (reason BudgetExceeded). A
+	// budget holds growth and evicts nothing: where more runs already, or minReplicas add up to more, it is exceeded until the
+	// policies' own decisions fall. Under `observer` and while paused, a policy's running replicas count and nothing more is granted
+	// to it. Extended resources count, one for each device; a replica whose GPUs are not known counts as one.
+	// +optional
+	ReplicaBudget *ReplicaBudget `json:"replicaBudget,omitempty"`
+
+	// Pods of a low priority that make a cluster autoscaler bring nodes before the replicas come that need them: they ask for what a
+	// replica asks for and do nothing. There are as many as are forecast beyond the present replicas for the time when a node that
+	// is asked for now is there, no more than maxReplicas leave, and none while the policy does not act, is held by its replicaBudget,
+	// or has no forecast. They give way to replicas at once, and go when they are not needed, or with the policy. Default: none. They
+	// are the Deployment `<policy>-placeholder`; it needs the component deploy/components/placeholders, without which an
+	// event says what is missing. Pods with ResourceClaims have none.
+	// +optional
+	Placeholders *Placeholders `json:"placeholders,omitempty"`
+
 	// How the forecast is used. The proactive half acts once 24 hours of the workload's demand are known; before that the
 	// forecast is shown (condition ForecastReady=False, reason LearningDailyPattern or InsufficientHistory) and the reactive
 	// half decides alone.

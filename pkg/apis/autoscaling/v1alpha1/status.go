@@ -66,6 +66,9 @@ type AdvancedHorizontalPodAutoscalerStatus struct {
 	// Absent while they are not, and while their load is not known.
 	// +optional
 	SaturatedSince *metav1.Time `json:"saturatedSince,omitempty"`
+	// How many placeholder pods are asked for; absent when there is no Deployment of them.
+	// +optional
+	PlaceholderReplicas *int32 `json:"placeholderReplicas,omitempty"`
 
 	// When the target was last scaled by this policy.
 	// +optional
@@ -183,7 +186,8 @@ const (
 	ConditionAbleToScale = "AbleToScale"
 	// ConditionScalingActive: a recommendation can be made.
 	ConditionScalingActive = "ScalingActive"
-	// ConditionScalingLimited: more or fewer replicas were wanted than the bounds, the rate limit or the data allow.
+	// ConditionScalingLimited: more or fewer replicas were wanted than the bounds, the rate limit or the data allow, or than the
+	// cluster has GPUs for.
 	ConditionScalingLimited = "ScalingLimited"
 	// ConditionForecastReady: the forecast takes part in the decision.
 	ConditionForecastReady = "ForecastReady"

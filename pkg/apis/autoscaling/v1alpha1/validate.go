@@ -59,6 +59,7 @@ func (s *AdvancedHorizontalPodAutoscalerSpec) Validate() error {
 	for i, b := range s.InstanceBounds {
 		b.validate(fmt.Sprintf("instanceBounds[%d].", i), wrong)
 	}
+	s.validateCapacity(wrong)
 	if s.Behavior != nil {
 		for direction, rules := range map[string]*ScalingRules{"scaleUp": s.Behavior.ScaleUp, "scaleDown": s.Behavior.ScaleDown} {
 			rules.validate("behavior."+direction+".", wrong)

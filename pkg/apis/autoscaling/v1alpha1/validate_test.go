@@ -56,8 +56,13 @@ func TestWrongFieldIsNamedWithItsValueAndWhatIsAllowed(t *testing.T) {
 		"lead in words": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
 			s.Prediction.ScaleUpForward = ptr.To(intstr.FromString("3m"))
 		}, `spec.prediction.scaleUpForward is "3m": it must be 0 to 3600, or auto`},
-		"time zone":  {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.TimeZone = "Europe/Atlantis" }, `spec.timeZone is "Europe/Atlantis": it must be a name of the IANA`},
-		"their time": {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.TimeZone = "Local" }, `spec.timeZone is "Local": it must be a name of the IANA`},
+		"waiting":     {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.MaxPendingReplicas = n(-1) }, `spec.maxPendingReplicas is -1: it must be 0 to 100000`},
+		"budget name": {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.ReplicaBudget = &ReplicaBudget{"A", 1} }, `spec.replicaBudget.name is "A": it must be a DNS label of 1 to 63`},
+		"budget":      {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.ReplicaBudget = &ReplicaBudget{"a", 0} }, `spec.replicaBudget.maxGPUs is 0: it must be 1 to 1000000`},
+		"node's time": {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Placeholders = &Placeholders{n(29)} }, `spec.placeholders.provisioningSeconds is 29: it must be 30 to 3600`},
+		"no time":     {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.Placeholders = &Placeholders{} }, `spec.placeholders.provisioningSeconds is <nil>: it must be 30 to 3600`},
+		"time zone":   {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.TimeZone = "Europe/Atlantis" }, `spec.timeZone is "Europe/Atlantis": it must be a name of the IANA`},
+		"their time":  {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.TimeZone = "Local" }, `spec.timeZone is "Local": it must be a name of the IANA`},
 		"start": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
 			s.InstanceBounds = []InstanceBounds{{StartTime: "2026-02-30 00:00:00"}}
 		}, `spec.instanceBounds[0].startTime is "2026-02-30 00:00:00": it must be a time as 2006-01-02 15:04:05`},
