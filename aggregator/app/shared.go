@@ -66,7 +66,7 @@ type sharedLoads struct{ *engine.Loads }
 
 func (l sharedLoads) Load(namespace, pod, node string, since, now time.Time) (controller.Load, bool) {
 	load, ok := l.Loads.Load(namespace, pod, node, since, now)
-	return controller.Load(load), ok
+	return controller.Load{GPUs: load.GPUs, BusyGPUs: load.BusyGPUs, Settled: load.Settled}, ok
 }
 
 // sharedHistory is what was recorded here, and where that has holes, what another shard recorded.

@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/foretide/foretide/aggregator/scaling"
 	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
@@ -65,6 +66,7 @@ type Reconciler struct {
 	mu       sync.Mutex
 	policies map[types.NamespacedName]types.UID // that have something remembered
 	written  map[types.UID]time.Time            // when each policy's status was last written
+	sleepers *sleepers
 }
 
 // quiet is how long a status stands before a mere change of numbers is written.
@@ -102,7 +104,9 @@ func New(opts Options) (*Reconciler, error) {
 	if opts.Observer == nil {
 		opts.Observer = nobody{}
 	}
-	return &Reconciler{Options: opts, policies: make(map[types.NamespacedName]types.UID), written: make(map[types.UID]time.Time)}, nil
+	return &Reconciler{
+		Options: opts, policies: make(map[types.NamespacedName]types.UID), written: make(map[types.UID]time.Time), sleepers: newSleepers(),
+	}, nil
 }
 
 // Name is the controller's name in logs, events and metrics.
@@ -119,6 +123,7 @@ func (r *Reconciler) Register(ctx context.Context, mgr manager.Manager) error {
 		Named(r.Name()).
 		// A status written here is no reason to look again.
 		For(&v1alpha1.AdvancedHorizontalPodAutoscaler{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WatchesRawSource(source.Func(r.sleepers.start)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers, ReconciliationTimeout: syncTimeout}).
 		Complete(r)
 }
@@ -139,6 +144,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	r.remember(req.NamespacedName, policy.UID)
 	policy = policy.DeepCopy()
 	policy.Spec.Default()
+	r.sleepers.looked(req.NamespacedName, workloadOf(policy), start)
 
 	evaluation, act := r.sync(ctx, policy, start)
 	evaluation.Took = r.Now().Sub(start)
@@ -272,6 +278,7 @@ func (r *Reconciler) forget(name types.NamespacedName) {
 		delete(r.policies, name)
 		delete(r.written, uid)
 	}
+	r.sleepers.forget(name)
 	r.Observer.Forgotten(name.Namespace, name.Name)
 }
 

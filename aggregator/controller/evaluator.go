@@ -34,6 +34,7 @@ type window struct {
 	// settling is since when the load has told of before, zero when it does not.
 	settling time.Time
 	calendar *calendar
+	surges   surges
 }
 
 // days is the policy's calendar, which is made when it changes.
@@ -102,8 +103,12 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 	memory := e.window(policy)
 	memory.starts.watch(target.Pods)
 	out.Lead, out.LeadPods = memory.starts.lead(policy.Spec)
-	pods, settling, fresh := e.observe(target, memory.since(target.Pods, now), now)
+	pods, recent, settling, fresh := e.observe(target, memory.since(target.Pods, now), now)
 	out.Data = fresh
+	surge := ""
+	if !settling {
+		surge = memory.surges.raise(pods, recent, now)
+	}
 	perPod := gpusPerPod(target.Pods)
 	out.Forecast = e.forecasts.predict(ctx, asked{target.Workload, *policy.Spec.Prediction.Quantile, memory.days(&policy.Spec), perPod}, out.Lead, now)
 
@@ -121,6 +126,9 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 			},
 		},
 		&memory.Window, now)
+	if surge != "" && decision.Reason == scaling.ReactiveDemand {
+		decision.Message += "; " + surge
+	}
 	out.Decision = &decision
 	return out
 }
@@ -158,8 +166,14 @@ func describe(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) E
 		Max:           spec.MaxReplicas,
 		Lead:          fixedLead(spec),
 		Quantile:      float64(*spec.Prediction.Quantile) / 100,
-		Workload:      Workload{policy.Namespace, spec.ScaleTargetRef.Kind, spec.ScaleTargetRef.Name},
+		Workload:      workloadOf(policy),
 	}
+}
+
+// workloadOf is what a policy scales.
+func workloadOf(policy *v1alpha1.AdvancedHorizontalPodAutoscaler) Workload {
+	ref := policy.Spec.ScaleTargetRef
+	return Workload{policy.Namespace, ref.Kind, ref.Name}
 }
 
 // targetPercent is the target of the policy's one metric; 0, which no decision follows, when it has none.

@@ -17,21 +17,25 @@ const telemetryGrace = 15 * time.Second
 // namedPods is how many pods a message names before it only counts them.
 const namedPods = 3
 
-// observe joins a target's pods with what they do, says whether that still tells of before since, and whether it is known of
-// every ready pod.
-func (e *Evaluator) observe(target Target, since, now time.Time) (pods []scaling.Pod, settling bool, fresh Freshness) {
+// observe joins a target's pods with what they do and with what they did last, NaN where that is not known; it says whether the load
+// still tells of before since, and whether it is known of every ready pod.
+func (e *Evaluator) observe(target Target, since, now time.Time) (pods []scaling.Pod, recent []float64, settling bool, fresh Freshness) {
 	pods = make([]scaling.Pod, 0, len(target.Pods))
+	recent = make([]float64, 0, len(target.Pods))
 	var missing []string
 	var nodes []string // of those
 	ready, devices := 0, false
 	for _, pod := range target.Pods {
-		seen := scaling.Pod{Name: pod.Name, State: pod.State, GPUs: pod.GPUs}
+		seen, newest := scaling.Pod{Name: pod.Name, State: pod.State, GPUs: pod.GPUs}, math.NaN()
 		devices = devices || pod.GPUs > 0
 		load, ok := e.loads.Load(target.Workload.Namespace, pod.Name, pod.Node, since, now)
 		// A pod of whose devices only some were read is not known: the lost one may be the busy one.
 		if ok && float64(load.GPUs) >= pod.GPUs && load.GPUs > 0 && load.BusyGPUs >= 0 && !math.IsInf(load.BusyGPUs, 1) {
 			seen.GPUs, seen.BusyGPUs, seen.HasLoad = float64(load.GPUs), load.BusyGPUs, true
 			devices = true
+			if load.HasRecent {
+				newest = load.RecentBusyGPUs
+			}
 			settling = settling || pod.State == scaling.Ready && !load.Settled
 		}
 		if pod.State == scaling.Ready {
@@ -41,9 +45,9 @@ func (e *Evaluator) observe(target Target, since, now time.Time) (pods []scaling
 				nodes = append(nodes, pod.Node)
 			}
 		}
-		pods = append(pods, seen)
+		pods, recent = append(pods, seen), append(recent, newest)
 	}
-	return pods, settling, freshness(target, ready, devices, missing, e.troubles(nodes, now))
+	return pods, recent, settling, freshness(target, ready, devices, missing, e.troubles(nodes, now))
 }
 
 // troubles says what is wrong with the nodes, each once, as far as messages name them.
