@@ -8,6 +8,7 @@ GOLANGCI_VERSION := v2.15.0
 GOLANGCI := $(CACHE)/golangci-lint-$(GOLANGCI_VERSION)
 K8S_VERSION := v1.37.2
 K8S_BIN := $(CACHE)/cluster-$(K8S_VERSION)
+PROMETHEUS_ADAPTER := $(CACHE)/prometheus-adapter-v0.12.0
 CLUSTER_DIR := /var/lib/foretide-cluster
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
@@ -156,9 +157,13 @@ gpu-check: ## On a machine with an NVIDIA GPU: what the agent reads of it, and a
 	CGO_CFLAGS='-O2 -g -Wno-deprecated-declarations' go run ./hack/gpu-check --out test/gpu/
 
 .PHONY: bench-reaction
-bench-reaction: images ## From a load step to DESIREDPODS on the real cluster
+bench-reaction: images deps-engines $(PROMETHEUS_ADAPTER) ## From a load step to patched replicas on the real cluster, beside Prometheus + prometheus-adapter + HPA
 	trap 'cd $(CURDIR) && $(MAKE) --no-print-directory cluster-down >/dev/null' EXIT; $(MAKE) --no-print-directory cluster-up; \
-	KUBECONFIG=$(CLUSTER_DIR)/kubeconfig PATH=$(K8S_BIN):$$PATH go test -count=1 -v -timeout 30m -tags e2e,bench -run TestReaction ./test/e2e/... | tee /dev/stderr | grep -o 'BENCH .*'
+	KUBECONFIG=$(CLUSTER_DIR)/kubeconfig PATH=$(K8S_BIN):$$PATH PROMETHEUS_ADAPTER=$(PROMETHEUS_ADAPTER) go test -count=1 -v -timeout 60m -tags e2e,bench -run TestReaction ./test/e2e/... $(REACTION_FLAGS) | tee /dev/stderr | grep -o 'BENCH .*'
+
+$(PROMETHEUS_ADAPTER): test/bench/adapter/go.mod
+	cd test/bench/adapter && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $@ sigs.k8s.io/prometheus-adapter/cmd/adapter
+	touch $@
 
 .PHONY: verify
 verify: lint verify-generate verify-imports ## Lint, import table, generated files up to date

@@ -69,13 +69,17 @@ type Reconciler struct {
 	sleepers *sleepers
 }
 
-// quiet is how long a status stands before a mere change of numbers is written.
-const quiet = 10 * time.Second
+// quiet is how long a status stands before a mere change of numbers is written; with more than a thousand policies it is quietEach for
+// each of them, so that all together write no more than a hundred times a second.
+const (
+	quiet     = 10 * time.Second
+	quietEach = 10 * time.Millisecond
+)
 
 func (r *Reconciler) mayWrite(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return now.Sub(r.written[policy.UID]) >= quiet
+	return now.Sub(r.written[policy.UID]) >= max(quiet, time.Duration(len(r.policies))*quietEach)
 }
 
 func (r *Reconciler) wrote(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) {

@@ -8,6 +8,7 @@ type descriptions struct {
 	target, utilization, saturated, lead            *prometheus.Desc
 	forecastReady, peak, dataFresh, decision        *prometheus.Desc
 	demand, pods, lastBatch                         *prometheus.Desc
+	decided, waiting                                *prometheus.Desc
 	forecasts                                       forecastDescriptions
 }
 
@@ -36,6 +37,9 @@ func newDescriptions() descriptions {
 		decision:  policy("decision_info", "Why the decision is what it is: 1 for the present reason.", "reason"),
 		demand:    workload("workload_demand_gpus", "Demand of the workload's pods now, in busy GPUs; absent while some ready pod's load is not known."),
 		pods:      workload("workload_ready_pods", "Ready pods that share the workload's demand."),
+		decided:   prometheus.NewDesc("foretide_aggregator_policies", "Policies that this replica decides.", nil, nil),
+		waiting: prometheus.NewDesc("foretide_aggregator_oldest_decision_age_seconds",
+			"How long ago the policy was decided whose turn was the longest ago: about --controller.sync-interval, or how long it takes to decide all of them. Absent while there is none.", nil, nil),
 		forecasts: newForecastDescriptions(),
 		lastBatch: prometheus.NewDesc("foretide_node_last_batch_timestamp_seconds", "End of the newest window the node's agent reported.", []string{"node"}, nil),
 	}
@@ -44,6 +48,6 @@ func newDescriptions() descriptions {
 func (d descriptions) all() []*prometheus.Desc {
 	return append(d.forecasts.all(),
 		d.current, d.desired, d.proactive, d.reactive, d.min, d.max, d.target, d.utilization, d.saturated, d.lead,
-		d.forecastReady, d.peak, d.dataFresh, d.decision, d.demand, d.pods, d.lastBatch,
+		d.forecastReady, d.peak, d.dataFresh, d.decision, d.demand, d.pods, d.lastBatch, d.decided, d.waiting,
 	)
 }

@@ -13,6 +13,8 @@ import (
 // gpuIndex is the informer's index of the pods that ask for GPUs; it has the one key "yes".
 const gpuIndex, gpuYes = "gpu", "yes"
 
+const namespaceIndex = cache.NamespaceIndex
+
 // record is what the informer keeps of a pod: a few hundred bytes instead of the many kilobytes of the object.
 type record struct {
 	// ObjectMeta holds namespace, name, labels and the controlling owner, nothing else.
@@ -90,7 +92,8 @@ func gpusOf(pod *corev1.Pod, resources []string) float64 {
 
 func indexers() cache.Indexers {
 	return cache.Indexers{
-		cache.NamespaceIndex: cache.MetaNamespaceIndexFunc,
+		namespaceIndex: cache.MetaNamespaceIndexFunc,
+		labelIndex:     indexLabels,
 		gpuIndex: func(obj any) ([]string, error) {
 			if r, ok := obj.(*record); ok && r.pod.GPUs > 0 {
 				return []string{gpuYes}, nil

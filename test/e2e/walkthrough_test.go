@@ -80,20 +80,30 @@ func play(t *testing.T, app string) *replay.Player {
 
 func drive(t *testing.T, app string, offered func(time.Time) float64) {
 	t.Helper()
+	driveAll(t, load.Workload{Namespace: "default", Selector: "app=" + app, Offered: offered})
+}
+
+func clientset(t *testing.T) *kubernetes.Clientset {
+	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	config.QPS = -1
+	return kubernetes.NewForConfigOrDie(config)
+}
+
+func driveAll(t *testing.T, workloads ...load.Workload) *load.Driver {
+	t.Helper()
 	conn, err := grpc.NewClient("unix://"+kubeletSock, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	driver := load.Driver{
-		Client:       kubernetes.NewForConfigOrDie(config),
+	driver := &load.Driver{
+		Client:       clientset(t),
 		PodResources: podresources.NewPodResourcesListerClient(conn),
 		Scenario:     scenarioPath,
-		Workloads:    []load.Workload{{Namespace: "default", Selector: "app=" + app, Offered: offered}},
+		Workloads:    workloads,
 	}
 	ctx, stop := context.WithCancel(background)
 	done := make(chan struct{})
@@ -116,6 +126,7 @@ func drive(t *testing.T, app string, offered func(time.Time) float64) {
 		<-done
 		_ = conn.Close()
 	})
+	return driver
 }
 
 // TestWalkthrough is the main job, as a user would see it.
