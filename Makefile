@@ -124,7 +124,7 @@ images: deps-cluster build ## Build both images into dist/ without a daemon
 	hack/images/build.sh Dockerfile.aggregator localhost/foretide/aggregator:dev . dist/aggregator.tar
 
 .PHONY: bench
-bench: bench-agent bench-ingest bench-swarm bench-replicas bench-forecast bench-reaction ## All figures, BENCH lines last
+bench: bench-agent bench-ingest bench-swarm bench-replicas bench-forecast bench-reaction bench-controller ## All figures, BENCH lines last
 
 .PHONY: bench-agent
 bench-agent: bin/agent fakenvml ## What the agent costs with 8 GPUs shared by 64 pods or in 56 parts, how quick and how right it is
@@ -160,6 +160,10 @@ gpu-check: ## On a machine with an NVIDIA GPU: what the agent reads of it, and a
 bench-reaction: images deps-engines $(PROMETHEUS_ADAPTER) ## From a load step to patched replicas on the real cluster, beside Prometheus + prometheus-adapter + HPA
 	trap 'cd $(CURDIR) && $(MAKE) --no-print-directory cluster-down >/dev/null' EXIT; $(MAKE) --no-print-directory cluster-up; \
 	KUBECONFIG=$(CLUSTER_DIR)/kubeconfig PATH=$(K8S_BIN):$$PATH PROMETHEUS_ADAPTER=$(PROMETHEUS_ADAPTER) go test -count=1 -v -timeout 60m -tags e2e,bench -run TestReaction ./test/e2e/... $(REACTION_FLAGS) | tee /dev/stderr | grep -o 'BENCH .*'
+
+.PHONY: bench-controller
+bench-controller: bin/aggregator deps-cluster $(K8S_BIN)/kube-apiserver ## 5,000 policies over 20,000 pods on a real API server: a pass over all of them, memory, writes when nothing changes
+	KUBE_APISERVER=$(K8S_BIN)/kube-apiserver go run ./test/bench/controller $(CONTROLLER_FLAGS)
 
 $(PROMETHEUS_ADAPTER): test/bench/adapter/go.mod
 	cd test/bench/adapter && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $@ sigs.k8s.io/prometheus-adapter/cmd/adapter

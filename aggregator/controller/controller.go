@@ -42,6 +42,10 @@ const (
 // syncTimeout bounds one sync of one policy, so that an API server that does not answer keeps no worker for ever.
 const syncTimeout = 30 * time.Second
 
+// syncEach is what a policy adds to the time from one look to the next where there are very many: each look reads a scale subresource, and
+// 500 of them a second is what an API server should have to bear. A surge is not waited for: see Wake.
+const syncEach = 2 * time.Millisecond
+
 // Options is what a Reconciler needs.
 type Options struct {
 	Client    client.Client
@@ -53,7 +57,8 @@ type Options struct {
 	Logger   *slog.Logger
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
-	// SyncInterval is the time from one look at a policy to the next; 0 means DefaultSyncInterval.
+	// SyncInterval is the time from one look at a policy to the next; 0 means DefaultSyncInterval. With many policies it is longer: 10 s
+	// with 5,000.
 	SyncInterval time.Duration
 	// Workers is how many policies are looked at at once; 0 means DefaultWorkers.
 	Workers int
@@ -165,7 +170,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	} else {
 		r.tellTroubles(before, policy)
 	}
-	return reconcile.Result{RequeueAfter: max(r.SyncInterval-r.Now().Sub(start), time.Millisecond)}, nil
+	return reconcile.Result{RequeueAfter: max(r.interval()-r.Now().Sub(start), time.Millisecond)}, nil
+}
+
+// interval is the time from one look at a policy to the next: SyncInterval, and with very many policies longer.
+func (r *Reconciler) interval() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return max(r.SyncInterval, time.Duration(len(r.policies))*syncEach)
 }
 
 // action is what became of a decision.

@@ -75,3 +75,22 @@ func TestThousandsOfSurgesWakeNoMorePoliciesThanCanBeLookedAt(t *testing.T) {
 		t.Errorf("%d wakes in ten seconds, want %d", len(a.told), 10*wakesPerSecond)
 	}
 }
+
+func TestThousandsOfPoliciesAreLookedAtAndWrittenLessOften(t *testing.T) {
+	b := newBench(t, newWorld(1, 0.2), policy())
+	b.sync("fib-gpu", 0)
+	if got := b.interval(); got != DefaultSyncInterval {
+		t.Errorf("one policy is looked at every %v, want %v", got, DefaultSyncInterval)
+	}
+	for i := range 4999 {
+		b.remember(inDefault(fmt.Sprint("p-", i)), types.UID(fmt.Sprint(i)))
+	}
+	if got := b.interval(); got != 10*time.Second {
+		t.Errorf("5,000 policies are looked at every %v, want 10 s", got)
+	}
+	p := policy()
+	b.wrote(p, noon)
+	if b.mayWrite(p, noon.Add(49*time.Second)) || !b.mayWrite(p, noon.Add(50*time.Second)) {
+		t.Error("numbers of one of 5,000 policies are not written after 50 s")
+	}
+}
