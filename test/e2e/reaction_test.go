@@ -49,7 +49,7 @@ func TestReaction(t *testing.T) {
 	var both sync.WaitGroup
 	both.Go(func() {
 		time.Sleep(time.Until(began.Add(learning + time.Minute)))
-		figures("reaction", follow(t, "steps", ours, *steps, 12*time.Second, 6*time.Second))
+		figures("reaction", follow(t, "steps", ours, *steps, 8*time.Second, 4*time.Second))
 	})
 	both.Go(func() {
 		figures("reaction_prometheus_hpa", follow(t, "rival", theirs, *rivalSteps, 5*time.Second, 15*time.Second))
