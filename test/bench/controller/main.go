@@ -38,7 +38,7 @@ func main() {
 	flag.IntVar(&s.policies, "policies", 5000, "how many policies, each of a Deployment of its own")
 	flag.IntVar(&s.podsPerPolicy, "pods-per-policy", 4, "how many pods each Deployment has, with a GPU each")
 	flag.IntVar(&s.gpusPerNode, "gpus", 8, "GPUs of each node, each with a pod")
-	flag.DurationVar(&s.settle, "settle", 90*time.Second, "how long to wait once every policy knows the load of its pods")
+	flag.DurationVar(&s.settle, "settle", 11*time.Minute, "how long to wait once every policy knows the load of its pods: in the first ten minutes more and more history is told of")
 	flag.DurationVar(&s.length, "for", 2*time.Minute, "how long to measure then")
 	flag.StringVar(&s.binary, "aggregator", "bin/aggregator", "the aggregator to start")
 	flag.StringVar(&s.flags, "aggregator.flags", "", "further flags for it, separated by spaces")
