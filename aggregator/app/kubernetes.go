@@ -158,7 +158,8 @@ func newManager(config *rest.Config, o Options, lease resourcelock.Interface, lo
 	}
 	mgr, err := ctrl.NewManager(config, manager.Options{
 		Scheme: scheme,
-		Cache:  ctrlcache.Options{DefaultWatchErrorHandler: watchFailed(log)},
+		// Who wrote which field is half of a policy's size, and nobody asks for it.
+		Cache: ctrlcache.Options{DefaultWatchErrorHandler: watchFailed(log), DefaultTransform: ctrlcache.TransformStripManagedFields()},
 		// Metrics and health are served by web.go.
 		Metrics:        metricsserver.Options{BindAddress: "0"},
 		LeaderElection: o.LeaderElection, LeaderElectionID: leaseName, LeaderElectionNamespace: o.Namespace,

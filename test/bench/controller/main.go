@@ -116,7 +116,7 @@ func (s settings) decide(ctx context.Context, w *world, config *rest.Config, dir
 	if err := s.known(ctx, a); err != nil {
 		return err
 	}
-	return s.measure(ctx, w, a, config)
+	return s.measure(ctx, a, config)
 }
 
 func (s settings) nodes() int {

@@ -64,7 +64,7 @@ func standing(ctx context.Context, a *shipped.Aggregator) (decided, fresh int, a
 }
 
 // measure looks at the age of the oldest decision again and again, and at what was written meanwhile.
-func (s settings) measure(ctx context.Context, w *world, a *shipped.Aggregator, config *rest.Config) error {
+func (s settings) measure(ctx context.Context, a *shipped.Aggregator, config *rest.Config) error {
 	before, err := stand(ctx, a, config)
 	if err != nil {
 		return err
