@@ -33,6 +33,8 @@ type loop struct {
 	sequence  uint64
 	made      int
 	pods      []controller.Pod
+	// podStart is how long a pod takes from made to ready.
+	podStart time.Duration
 	podSeconds,
 	most int
 }
@@ -67,7 +69,7 @@ func unknown(from, to time.Time, step time.Duration) []float64 {
 }
 
 func newLoop(t *testing.T, percent int32, recent bool) *loop {
-	l := &loop{now: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)}
+	l := &loop{podStart: 5 * time.Second, now: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)}
 	var err error
 	if l.view, err = live.New(live.Options{Surge: func(string, string) { l.surged = recent }}); err != nil {
 		t.Fatal(err)
@@ -91,9 +93,6 @@ func newLoop(t *testing.T, percent int32, recent bool) *loop {
 	return l
 }
 
-// podStart is how long a pod takes from made to ready: longer than a decision, and far shorter than a real one.
-const podStart = 5 * time.Second
-
 // scale makes pods or takes the newest away.
 func (l *loop) scale(replicas int) {
 	for len(l.pods) < replicas {
@@ -112,7 +111,7 @@ func (l *loop) second(busy func(pod, pods int) float64) {
 	b := telemetry.Batch{Node: "a", Session: "s", Sequence: l.sequence, Start: l.now.Add(-time.Second), End: l.now, OwnersKnown: true}
 	ready := 0
 	for i := range l.pods {
-		if pod := &l.pods[i]; l.now.Sub(pod.Created) >= podStart || len(l.pods) == 1 {
+		if pod := &l.pods[i]; l.now.Sub(pod.Created) >= l.podStart || len(l.pods) == 1 {
 			ready++
 			if pod.State != scaling.Ready {
 				pod.State, pod.ReadySince = scaling.Ready, l.now
@@ -172,11 +171,12 @@ func TestNoiseCostsHardlyMoreThanItDoesInTheAverage(t *testing.T) {
 
 // TestAStepOfLoadIsFollowedInThreeReports lets a step fall anywhere within a report, after a while of quiet or of noise.
 func TestAStepOfLoadIsFollowedInThreeReports(t *testing.T) {
-	for _, tremble := range []float64{0, 0.05} {
+	for tremble, podStart := range map[float64]time.Duration{0: 5 * time.Second, 0.05: 5 * time.Second, 0.02: 0, 0.01: time.Minute} {
 		var slowest, slowestAverage float64
 		for part := range 10 {
 			for _, recent := range []bool{false, true} {
 				l := newLoop(t, 20, recent)
+				l.podStart = podStart
 				r := rand.New(rand.NewPCG(uint64(part), 2))
 				level := func(demand float64) func(int, int) float64 {
 					return func(_, pods int) float64 { return min(1, max(0, demand+tremble*(2*r.Float64()-1))/float64(pods)) }
@@ -196,7 +196,7 @@ func TestAStepOfLoadIsFollowedInThreeReports(t *testing.T) {
 				}
 			}
 		}
-		t.Logf("tremble %.2f: %.1f s at most; %.1f s with the average alone", tremble, slowest, slowestAverage)
+		t.Logf("tremble %.2f, pods start in %v: %.1f s at most; %.1f s with the average alone", tremble, podStart, slowest, slowestAverage)
 		if slowest > 3 || slowestAverage < 6 {
 			t.Errorf("a step is followed within %.1f s and with the average alone within %.1f s, want at most 3 and at least 6", slowest, slowestAverage)
 		}
@@ -209,7 +209,7 @@ var noises = []struct {
 	costs float64 // at most so much more, as a part of what the average alone costs
 	of    func(r *rand.Rand, demand float64) func(pod, pods int) float64
 }{
-	{"0 or 100 % each second", 0.12, func(r *rand.Rand, demand float64) func(int, int) float64 {
+	{"0 or 100 % each second", 0.15, func(r *rand.Rand, demand float64) func(int, int) float64 {
 		return func(_, pods int) float64 {
 			if r.Float64() < demand/float64(pods) {
 				return 1

@@ -5,10 +5,14 @@ import "math"
 // A step of load is a tenth of the average a second after it, and all of it ten seconds after. The newest two reports tell more, and
 // less surely: what they tell is RecentBusyGPUs.
 
-// recent is what the plan's i-th pod does by its newest two reports: the newest, believed as far as the one before it bears it out. A
-// step falls somewhere within a report, which then shows some part of it, half on average: so the one before must show at least half of
-// the rise above the average of what came before both. False when, from a moment on (Unix milliseconds), there are not three reports
-// that know the utilization of all its devices.
+// epsilon keeps just half of a rise from being less by rounding.
+const epsilon = 1e-9
+
+// recent is what the plan's i-th pod does by its newest two reports: the newest, if the one before it bears it out. A step falls somewhere
+// within a report, which then shows some part of it, half on average: so the one before must show at least half of the rise above the
+// average of what came before both. If it does not, there is no rise until the next report tells: part of one would add some of the
+// replicas, and the rest would wait until these have settled. False when, from a moment on (Unix milliseconds), there are not three
+// reports that know the utilization of all its devices.
 func (n *node) recent(i int, from int64) (float64, bool) {
 	var newest, before, sum, duration float64
 	reports := 0
@@ -38,7 +42,10 @@ func (n *node) recent(i int, from int64) (float64, bool) {
 		return 0, false
 	}
 	base := sum / duration
-	return max(0, min(newest, base+2*(before-base))), true
+	if rise := newest - base; rise > 0 && before-base < rise/2-epsilon {
+		return base, true
+	}
+	return newest, true
 }
 
 // busy is the sum of the utilization of a pod's devices, as a plan lists them; NaN where one is not known or the pod held more or fewer.
