@@ -8,6 +8,7 @@ GOLANGCI_VERSION := v2.15.0
 GOLANGCI := $(CACHE)/golangci-lint-$(GOLANGCI_VERSION)
 K8S_VERSION := v1.37.2
 K8S_BIN := $(CACHE)/cluster-$(K8S_VERSION)
+PROMETHEUS_ADAPTER := $(CACHE)/prometheus-adapter-v0.12.0
 CLUSTER_DIR := /var/lib/foretide-cluster
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
@@ -127,7 +128,7 @@ images: deps-cluster build ## Build both images into dist/ without a daemon
 	hack/images/build.sh Dockerfile.aggregator localhost/foretide/aggregator:dev . dist/aggregator.tar
 
 .PHONY: bench
-bench: bench-agent bench-ingest bench-swarm bench-replicas bench-forecast bench-reaction ## All figures, BENCH lines last
+bench: bench-agent bench-ingest bench-swarm bench-replicas bench-forecast bench-reaction bench-controller ## All figures, BENCH lines last
 
 .PHONY: bench-agent
 bench-agent: bin/agent fakenvml ## What the agent costs with 8 GPUs shared by 64 pods or in 56 parts, how quick and how right it is
@@ -160,9 +161,17 @@ gpu-check: ## On a machine with an NVIDIA GPU: what the agent reads of it, and a
 	CGO_CFLAGS='-O2 -g -Wno-deprecated-declarations' go run ./hack/gpu-check --out test/gpu/
 
 .PHONY: bench-reaction
-bench-reaction: images ## From a load step to DESIREDPODS on the real cluster
+bench-reaction: images deps-engines $(PROMETHEUS_ADAPTER) ## From a load step to patched replicas on the real cluster, beside Prometheus + prometheus-adapter + HPA
 	trap 'cd $(CURDIR) && $(MAKE) --no-print-directory cluster-down >/dev/null' EXIT; $(MAKE) --no-print-directory cluster-up; \
-	KUBECONFIG=$(CLUSTER_DIR)/kubeconfig PATH=$(K8S_BIN):$$PATH go test -count=1 -v -timeout 30m -tags e2e,bench -run TestReaction ./test/e2e/... | tee /dev/stderr | grep -o 'BENCH .*'
+	KUBECONFIG=$(CLUSTER_DIR)/kubeconfig PATH=$(K8S_BIN):$$PATH PROMETHEUS_ADAPTER=$(PROMETHEUS_ADAPTER) go test -count=1 -v -timeout 60m -tags e2e,bench -run TestReaction ./test/e2e/... $(REACTION_FLAGS) | tee /dev/stderr | grep -o 'BENCH .*'
+
+.PHONY: bench-controller
+bench-controller: bin/aggregator deps-cluster $(K8S_BIN)/kube-apiserver ## 5,000 policies over 20,000 pods on a real API server: a pass over all of them, memory, writes when nothing changes
+	KUBE_APISERVER=$(K8S_BIN)/kube-apiserver go run ./test/bench/controller $(CONTROLLER_FLAGS)
+
+$(PROMETHEUS_ADAPTER): test/bench/adapter/go.mod
+	cd test/bench/adapter && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $@ sigs.k8s.io/prometheus-adapter/cmd/adapter
+	touch $@
 
 .PHONY: verify
 verify: lint verify-generate verify-imports ## Lint, import table, generated files up to date

@@ -43,7 +43,7 @@ type loads struct{ view *live.View }
 
 func (l loads) Load(namespace, pod, node string, since, now time.Time) (controller.Load, bool) {
 	load, settled, ok := l.view.PodSince(namespace, pod, node, 0, since, now)
-	return controller.Load{GPUs: load.GPUs, BusyGPUs: load.BusyGPUs, Settled: settled, At: load.At}, ok
+	return controller.Load{GPUs: load.GPUs, BusyGPUs: load.BusyGPUs, RecentBusyGPUs: load.RecentBusyGPUs, HasRecent: load.HasRecent, Settled: settled, At: load.At}, ok
 }
 
 func (l loads) Trouble(node string, now time.Time) string {

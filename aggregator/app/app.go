@@ -39,6 +39,7 @@ type aggregator struct {
 	store    *storage.Store
 	view     *live.View
 	board    *board
+	waker    *waker
 	// shared is the engine that all shards of the aggregator write to; nil when this one gets everything itself.
 	shared *shared
 	// peers are all replicas; nil where there is one.
@@ -95,7 +96,8 @@ func Run(ctx context.Context, options Options, log *slog.Logger) (err error) {
 		return err
 	}
 
-	if a.view, err = live.New(live.Options{Window: options.LiveWindow, StaleAfter: options.LiveStaleAfter}); err != nil {
+	a.waker = newWaker()
+	if a.view, err = live.New(live.Options{Window: options.LiveWindow, StaleAfter: options.LiveStaleAfter, Surge: a.waker.surged}); err != nil {
 		return err
 	}
 	a.board = newBoard(a.store, log)

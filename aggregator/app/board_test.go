@@ -62,7 +62,7 @@ func evaluated(at time.Time) controller.Evaluation {
 	return controller.Evaluation{
 		Namespace: "default", Name: "web", UID: "1", At: at, Took: 3 * time.Millisecond, Strategy: "auto",
 		TargetPercent: 20, Min: 1, Max: 8, Lead: 3 * time.Minute, Quantile: 0.95,
-		Metrics: gpuAt(20),
+		Metrics:  gpuAt(20),
 		Workload: controller.Workload{Namespace: "default", Kind: "Deployment", Name: "web"}, Current: number(2),
 		Decision: &scaling.Decision{Replicas: 4, Reactive: number(3), Proactive: number(4), CurrentPercent: number(29), Metrics: []scaling.Reading{{Name: controller.GPU, Percent: number(29)}},
 			Reason: scaling.ForecastDemand, Limited: scaling.ScaleUpLimit, Message: "4 replicas"},

@@ -74,6 +74,7 @@ func (a *aggregator) withKubernetes(ctx context.Context) error {
 	}
 	a.add("directory", directory.Start)
 	a.add("recorder", recorder.Start)
+	a.add("waker", func(ctx context.Context) error { return a.waker.run(ctx, directory.Owner) })
 	a.add("controller", func(ctx context.Context) error {
 		// Losing the Lease ends a manager; telemetry and history go on meanwhile.
 		for {
@@ -138,6 +139,8 @@ func (a *aggregator) decide(ctx context.Context, config *rest.Config, directory 
 	if err := reconciler.Register(ctx, mgr); err != nil {
 		return err
 	}
+	a.waker.reconciler.Store(reconciler)
+	defer a.waker.reconciler.Store(nil)
 	return mgr.Start(ctx)
 }
 
@@ -173,7 +176,8 @@ func newManager(config *rest.Config, o Options, lease resourcelock.Interface, lo
 	}
 	mgr, err := ctrl.NewManager(config, manager.Options{
 		Scheme: scheme,
-		Cache:  ctrlcache.Options{DefaultWatchErrorHandler: watchFailed(log)},
+		// Who wrote which field is half of a policy's size, and nobody asks for it.
+		Cache: ctrlcache.Options{DefaultWatchErrorHandler: watchFailed(log), DefaultTransform: ctrlcache.TransformStripManagedFields()},
 		// Metrics and health are served by web.go.
 		Metrics:        metricsserver.Options{BindAddress: "0"},
 		LeaderElection: o.LeaderElection, LeaderElectionID: leaseName, LeaderElectionNamespace: o.Namespace,
@@ -181,8 +185,9 @@ func newManager(config *rest.Config, o Options, lease resourcelock.Interface, lo
 		// A clean stop hands over at once instead of after the Lease has run out.
 		LeaderElectionReleaseOnCancel: true,
 		LeaseDuration:                 ptr.To(leaseLasts), RenewDeadline: ptr.To(renewWithin), RetryPeriod: ptr.To(renewEvery),
-		// A manager that begins anew has a controller of the same name.
-		Controller: ctrlconfig.Controller{SkipNameValidation: ptr.To(true)},
+		// A manager that begins anew has a controller of the same name. Policies take turns: of the queue with priorities those that a
+		// start finds would wait until no other is due, which with thousands of them is never.
+		Controller: ctrlconfig.Controller{SkipNameValidation: ptr.To(true), UsePriorityQueue: ptr.To(false)},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to the API server: %w", err)

@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/foretide/foretide/aggregator/scaling"
 	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
@@ -40,6 +41,10 @@ const (
 
 // syncTimeout bounds one sync of one policy, so that an API server that does not answer keeps no worker for ever.
 const syncTimeout = 30 * time.Second
+
+// syncEach is what a policy adds to the time from one look to the next where there are very many: each look reads a scale subresource, and
+// 500 of them a second is what an API server should have to bear. A surge is not waited for: see Wake.
+const syncEach = 2 * time.Millisecond
 
 // Options is what a Reconciler needs.
 type Options struct {
@@ -60,7 +65,8 @@ type Options struct {
 	Logger   *slog.Logger
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
-	// SyncInterval is the time from one look at a policy to the next; 0 means DefaultSyncInterval.
+	// SyncInterval is the time from one look at a policy to the next; 0 means DefaultSyncInterval. With many policies it is longer: 10 s
+	// with 5,000.
 	SyncInterval time.Duration
 	// Workers is how many policies are looked at at once; 0 means DefaultWorkers.
 	Workers int
@@ -77,15 +83,20 @@ type Reconciler struct {
 
 	budgets      budgets
 	placeholders placeholders
+	sleepers     *sleepers
 }
 
-// quiet is how long a status stands before a mere change of numbers is written.
-const quiet = 10 * time.Second
+// quiet is how long a status stands before a mere change of numbers is written; with more than a thousand policies it is quietEach for
+// each of them, so that all together write no more than a hundred times a second.
+const (
+	quiet     = 10 * time.Second
+	quietEach = 10 * time.Millisecond
+)
 
 func (r *Reconciler) mayWrite(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return now.Sub(r.written[policy.UID]) >= quiet
+	return now.Sub(r.written[policy.UID]) >= max(quiet, time.Duration(len(r.policies))*quietEach)
 }
 
 func (r *Reconciler) wrote(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) {
@@ -124,7 +135,7 @@ func New(opts Options) (*Reconciler, error) {
 		opts.PlaceholderImage = DefaultPlaceholderImage
 	}
 	return &Reconciler{
-		Options: opts, policies: make(map[types.NamespacedName]types.UID), written: make(map[types.UID]time.Time), hands: make(map[types.UID]*hand),
+		Options: opts, policies: make(map[types.NamespacedName]types.UID), written: make(map[types.UID]time.Time), hands: make(map[types.UID]*hand), sleepers: newSleepers(),
 		budgets: budgets{known: make(map[budgetKey]*budget), of: make(map[types.UID]budgetKey)}, placeholders: placeholders{of: make(map[types.UID]*held)},
 	}, nil
 }
@@ -146,6 +157,7 @@ func (r *Reconciler) Register(ctx context.Context, mgr manager.Manager) error {
 		Named(r.Name()).
 		// A status written here is no reason to look again.
 		For(&v1alpha1.AdvancedHorizontalPodAutoscaler{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WatchesRawSource(source.Func(r.sleepers.start)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers, ReconciliationTimeout: syncTimeout}).
 		Complete(r)
 }
@@ -169,6 +181,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	r.remember(req.NamespacedName, policy.UID)
 	policy = policy.DeepCopy()
 	policy.Spec.Default()
+	r.sleepers.looked(req.NamespacedName, workloadOf(policy), start)
 
 	evaluation, act := r.sync(ctx, policy, start)
 	evaluation.Took = r.Now().Sub(start)
@@ -188,7 +201,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		r.tellTroubles(before, policy)
 		r.tellShortage(before, policy)
 	}
-	return reconcile.Result{RequeueAfter: max(r.SyncInterval-r.Now().Sub(start), time.Millisecond)}, nil
+	return reconcile.Result{RequeueAfter: max(r.interval()-r.Now().Sub(start), time.Millisecond)}, nil
+}
+
+// interval is the time from one look at a policy to the next: SyncInterval, and with very many policies longer.
+func (r *Reconciler) interval() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return max(r.SyncInterval, time.Duration(len(r.policies))*syncEach)
 }
 
 // action is what became of a decision.
@@ -375,6 +395,7 @@ func (r *Reconciler) forget(name types.NamespacedName) {
 		r.drop(uid)
 		delete(r.policies, name)
 	}
+	r.sleepers.forget(name)
 	r.Observer.Forgotten(name.Namespace, name.Name)
 }
 

@@ -38,6 +38,7 @@ type window struct {
 	// settling is since when the load has told of before, zero when it does not.
 	settling time.Time
 	calendar *calendar
+	surges   surges
 }
 
 // days is the policy's calendar, which is made when it changes.
@@ -113,7 +114,12 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 	look := look{policy: policy, target: target, gpusPerPod: out.GPUsPerPod, now: now, days: memory.days(&policy.Spec, e.files(ctx, policy, now))}
 	look.ahead = ahead{out.Lead, later(policy.Spec, out.Lead, wanted.Down.Stabilization)}
 	settling := false
-	look.pods, settling, out.Data = e.observe(target, memory.since(target.Pods, now), now)
+	var recent []float64
+	look.pods, recent, settling, out.Data = e.observe(target, memory.since(target.Pods, now), now)
+	surge := ""
+	if !settling {
+		surge = memory.surges.raise(look.pods, recent, now)
+	}
 	out.Forecast = e.forecasts.predict(ctx, look.asked(GPU), look.ahead, now)
 
 	in := scaling.Inputs{Current: target.Replicas, Settling: memory.bounded(settling, now)}
@@ -123,6 +129,9 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 	}
 	out.Data = out.Data.and(out.Metrics)
 	decision := scaling.Decide(wanted, in, &memory.Window, now)
+	if surge != "" && decision.Reason == scaling.ReactiveDemand {
+		decision.Message += "; " + surge
+	}
 	out.Decision, out.Level = &decision, memory.level(wanted, now)
 	out.ValidUntil = sooner(decision.Until, memory.rules.changeOfBounds(now, out.Lead))
 	return out
@@ -174,8 +183,14 @@ func describe(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) E
 		Max:           spec.MaxReplicas,
 		Lead:          fixedLead(spec),
 		Quantile:      spec.Prediction.Quantile.Level(),
-		Workload:      Workload{policy.Namespace, spec.ScaleTargetRef.Kind, spec.ScaleTargetRef.Name},
+		Workload:      workloadOf(policy),
 	}
+}
+
+// workloadOf is what a policy scales.
+func workloadOf(policy *v1alpha1.AdvancedHorizontalPodAutoscaler) Workload {
+	ref := policy.Spec.ScaleTargetRef
+	return Workload{policy.Namespace, ref.Kind, ref.Name}
 }
 
 // targetPercent is the target of the policy's first metric; 0 when it is no utilization.

@@ -173,7 +173,7 @@ func TestFreshness(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(1, 0.2)
 			c.change(w)
-			_, _, got := NewEvaluator(w, nil, w, nil).observe(w.target, noon, noon)
+			_, _, _, got := NewEvaluator(w, nil, w, nil).observe(w.target, noon, noon)
 			if got.State != c.state || got.Note.Reason != c.reason {
 				t.Errorf("got %+v, want %s %s", got, c.state, c.reason)
 			}

@@ -17,15 +17,16 @@ const telemetryGrace = 15 * time.Second
 // namedPods is how many pods a message names before it only counts them.
 const namedPods = 3
 
-// observe joins a target's pods with what they do, says whether that still tells of before since, and whether it is known of
-// every ready pod.
-func (e *Evaluator) observe(target Target, since, now time.Time) (pods []scaling.Pod, settling bool, fresh Freshness) {
+// observe joins a target's pods with what they do and with what they did last, NaN where that is not known; it says whether the load
+// still tells of before since, and whether it is known of every ready pod.
+func (e *Evaluator) observe(target Target, since, now time.Time) (pods []scaling.Pod, recent []float64, settling bool, fresh Freshness) {
 	pods = make([]scaling.Pod, 0, len(target.Pods))
+	recent = make([]float64, 0, len(target.Pods))
 	var missing []string
 	var nodes []string // of those
 	ready, devices, newest := 0, false, time.Time{}
 	for _, pod := range target.Pods {
-		seen := scaling.Pod{Name: pod.Name, State: pod.State, Holds: pod.GPUs}
+		seen, last := scaling.Pod{Name: pod.Name, State: pod.State, Holds: pod.GPUs}, math.NaN()
 		devices = devices || pod.GPUs > 0
 		load, ok := e.loads.Load(target.Workload.Namespace, pod.Name, pod.Node, since, now)
 		// A pod of whose devices only some were read is not known: the lost one may be the busy one.
@@ -33,6 +34,9 @@ func (e *Evaluator) observe(target Target, since, now time.Time) (pods []scaling
 			seen.Holds, seen.Uses, seen.Known = float64(load.GPUs), load.BusyGPUs, true
 			devices = true
 			newest = latest(newest, load.At)
+			if load.HasRecent {
+				last = load.RecentBusyGPUs
+			}
 			settling = settling || pod.State == scaling.Ready && !load.Settled
 		}
 		if pod.State == scaling.Ready {
@@ -42,11 +46,11 @@ func (e *Evaluator) observe(target Target, since, now time.Time) (pods []scaling
 				nodes = append(nodes, pod.Node)
 			}
 		}
-		pods = append(pods, seen)
+		pods, recent = append(pods, seen), append(recent, last)
 	}
 	fresh = freshness(target, ready, devices, missing, e.troubles(nodes, now))
 	fresh.Newest = newest
-	return pods, settling, fresh
+	return pods, recent, settling, fresh
 }
 
 // troubles says what is wrong with the nodes, each once, as far as messages name them.

@@ -61,6 +61,9 @@ type Load struct {
 	// GPUs is how many devices were read, BusyGPUs the sum of their utilization (1 = one device busy all the time).
 	GPUs     int
 	BusyGPUs float64
+	// RecentBusyGPUs is the same over the last seconds alone, noise and all; only when HasRecent.
+	RecentBusyGPUs float64
+	HasRecent      bool
 	// Settled is true when BusyGPUs tells only of the time after the moment asked for; else nothing does yet.
 	Settled bool
 	// At is the end of the newest window that tells of it, by the node's clock; zero when that is not known.

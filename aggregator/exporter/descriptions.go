@@ -7,6 +7,7 @@ type descriptions struct {
 	policies                policyDescriptions
 	ahpa                    ahpaDescriptions
 	demand, pods, lastBatch *prometheus.Desc
+	decided, waiting        *prometheus.Desc
 	forecasts               forecastDescriptions
 }
 
@@ -15,10 +16,13 @@ func newDescriptions(decisions, limits []string) descriptions {
 		return prometheus.NewDesc("foretide_"+name, help, append([]string{"namespace", "kind", "name"}, more...), nil)
 	}
 	return descriptions{
-		policies:  newPolicyDescriptions(decisions, limits),
-		ahpa:      newAHPADescriptions(),
-		demand:    workload("workload_demand_gpus", "Demand of the workload's pods now, in busy GPUs; absent while some ready pod's load is not known."),
-		pods:      workload("workload_ready_pods", "Ready pods that share the workload's demand."),
+		policies: newPolicyDescriptions(decisions, limits),
+		ahpa:     newAHPADescriptions(),
+		demand:   workload("workload_demand_gpus", "Demand of the workload's pods now, in busy GPUs; absent while some ready pod's load is not known."),
+		pods:     workload("workload_ready_pods", "Ready pods that share the workload's demand."),
+		decided:  prometheus.NewDesc("foretide_aggregator_policies", "Policies that this replica decides.", nil, nil),
+		waiting: prometheus.NewDesc("foretide_aggregator_oldest_decision_age_seconds",
+			"How long ago the policy was decided whose turn was the longest ago: about --controller.sync-interval, or how long it takes to decide all of them. Absent while there is none.", nil, nil),
 		forecasts: newForecastDescriptions(),
 		lastBatch: prometheus.NewDesc("foretide_node_last_batch_timestamp_seconds", "End of the newest window the node's agent reported.", []string{"node"}, nil),
 	}
@@ -29,5 +33,5 @@ func (d descriptions) all(ahpa bool) []*prometheus.Desc {
 	if ahpa {
 		out = append(out, d.ahpa.all()...)
 	}
-	return append(out, d.demand, d.pods, d.lastBatch)
+	return append(out, d.demand, d.pods, d.lastBatch, d.decided, d.waiting)
 }

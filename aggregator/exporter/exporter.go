@@ -117,12 +117,14 @@ func (e *Exporter) Describe(out chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (e *Exporter) Collect(out chan<- prometheus.Metric) {
 	now := e.opts.Now()
-	for _, p := range e.fresh(now) {
+	policies := e.fresh(now)
+	for _, p := range policies {
 		e.desc.policies.collect(out, p)
 		if e.opts.AHPANames {
 			e.desc.ahpa.collect(out, p)
 		}
 	}
+	e.desc.collectPass(out, policies, now)
 	for _, f := range e.opts.Forecasts(now) {
 		e.desc.forecasts.collect(out, f)
 	}

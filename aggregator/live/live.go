@@ -40,6 +40,9 @@ type Options struct {
 	Window time.Duration
 	// StaleAfter is how old the newest batch may be, by the time it arrived and by the end of its window.
 	StaleAfter time.Duration
+	// Surge is told of a pod whose newest two reports say that it is busier than before by a tenth of its devices: whoever looks now
+	// sees it. It is called for each report that says so, and must return at once and not call the view. Nil means nobody is told.
+	Surge func(namespace, pod string)
 }
 
 // PodLoad is what one pod does with its GPUs.
@@ -48,6 +51,10 @@ type PodLoad struct {
 	GPUs int
 	// BusyGPUs is the sum over its devices of the mean utilization over the averaging window: 0 to GPUs.
 	BusyGPUs float64
+	// RecentBusyGPUs is the same by the newest two reports alone, as far as these agree; only when HasRecent, which needs three
+	// reports of the time averaged over. Noise is in it undamped. Only PodSince tells it.
+	RecentBusyGPUs float64
+	HasRecent      bool
 	// MemoryUsedBytes and MemoryTotalBytes are sums over its devices in the newest batch; NaN when any device lacks the value.
 	MemoryUsedBytes, MemoryTotalBytes float64
 	// At is the end of the newest window.
@@ -81,6 +88,7 @@ func (s NodeState) Readings() []telemetry.Reading { return s.newest.Batch().Read
 // View holds the newest state. Its methods may be called at the same time.
 type View struct {
 	window, staleAfter time.Duration
+	surge              func(namespace, pod string)
 
 	mu    sync.RWMutex
 	nodes map[string]*node
@@ -105,7 +113,7 @@ func New(o Options) (*View, error) {
 	if o.StaleAfter < time.Second || o.StaleAfter > keepPod {
 		return nil, fmt.Errorf("stale after is %v: it must be between 1s and %v", o.StaleAfter, keepPod)
 	}
-	return &View{window: o.Window, staleAfter: o.StaleAfter, nodes: make(map[string]*node), pods: make(map[podName][]*node)}, nil
+	return &View{window: o.Window, staleAfter: o.StaleAfter, surge: o.Surge, nodes: make(map[string]*node), pods: make(map[podName][]*node)}, nil
 }
 
 // Pod returns the load of a pod, averaged over the view's window. It is false when the pod is not reported, when its data is
@@ -138,10 +146,12 @@ func (v *View) PodSince(namespace, name, nodeName string, window time.Duration, 
 	if !listed {
 		return PodLoad{}, false, false
 	}
-	if load, ok = n.load(i, min(window, n.listing.End.Sub(since)), v.staleAfter); ok {
+	window, whole := min(window, n.listing.End.Sub(since)), window
+	if load, ok = n.load(i, window, v.staleAfter); ok {
+		load.RecentBusyGPUs, load.HasRecent = n.recent(i, n.listing.End.Add(-window).UnixMilli())
 		return load, true, true
 	}
-	load, ok = n.load(i, window, v.staleAfter)
+	load, ok = n.load(i, whole, v.staleAfter)
 	return load, false, ok
 }
 

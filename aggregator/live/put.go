@@ -32,6 +32,9 @@ func (v *View) Put(f telemetry.Frame, now time.Time) {
 		v.list(n, w.plan, appearance{m, f.End})
 	}
 	n.keep(w)
+	if v.surge != nil && newer && f.OwnersKnown {
+		n.surges(v.surge)
+	}
 }
 
 // place puts a frame among those that have arrived and reports whether it is newer than all of them. Of an agent that starts

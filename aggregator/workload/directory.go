@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	coreinformers "k8s.io/client-go/informers/core/v1"
 	"k8s.io/client-go/metadata/metadatainformer"
@@ -38,7 +36,7 @@ type Directory struct {
 	mu sync.Mutex
 	// read are the selectors of targets that were read: of kinds whose pods belong to something in between, such as a
 	// LeaderWorkerSet's to StatefulSets, only they tell whose the pods are.
-	read map[ID]labels.Selector
+	read map[ID]picker
 }
 
 // New prepares a Directory; Start runs it.
@@ -53,7 +51,7 @@ func New(opts Options) (*Directory, error) {
 	}
 	d := &Directory{
 		log:     opts.Logger,
-		read:    map[ID]labels.Selector{},
+		read:    map[ID]picker{},
 		scales:  scales{getter: c.Scales, mapper: c.Mapper},
 		knative: knative{client: c.Objects},
 		pods:    coreinformers.NewPodInformer(c.Pods, metav1.NamespaceAll, 0, indexers()),
@@ -118,17 +116,14 @@ func (d *Directory) Target(ctx context.Context, namespace string, ref Reference)
 	if scale.Status.Selector == "" {
 		return Target{}, fmt.Errorf("%s %s/%s: %w", ref.Kind, namespace, ref.Name, ErrNoSelector)
 	}
-	selector, err := labels.Parse(scale.Status.Selector)
+	pick, err := d.picker(target.ID, scale.Status.Selector)
 	if err != nil {
-		return Target{}, fmt.Errorf("%s %s/%s: selector %q: %w", ref.Kind, namespace, ref.Name, scale.Status.Selector, err)
+		return Target{}, fmt.Errorf("%s %s/%s: %w", ref.Kind, namespace, ref.Name, err)
 	}
-	if requirements, _ := selector.Requirements(); slices.ContainsFunc(requirements, func(r labels.Requirement) bool { return r.Key() == knativeRevisionUID }) {
+	if ofKnative(pick.selector) {
 		target.ScaledBy = "Knative"
 	}
-	d.mu.Lock()
-	d.read[target.ID] = selector
-	d.mu.Unlock()
-	target.Pods, err = d.podsOf(target.ID, selector)
+	target.Pods, err = d.podsOf(target.ID, pick)
 	target.Shape = d.shapeOf(namespace, target.Pods)
 	return target, err
 }
@@ -144,15 +139,15 @@ func (d *Directory) Scale(ctx context.Context, namespace string, ref Reference, 
 
 // podsOf returns the pods the selector picks. Two workloads whose selectors overlap do not share pods: a pod that is known to
 // belong to another workload of the same kind is left out.
-func (d *Directory) podsOf(id ID, selector labels.Selector) ([]Pod, error) {
-	objects, err := d.pods.GetIndexer().ByIndex(cache.NamespaceIndex, id.Namespace)
+func (d *Directory) podsOf(id ID, pick picker) ([]Pod, error) {
+	objects, err := d.candidates(id, pick)
 	if err != nil {
-		return nil, fmt.Errorf("list pods of %s/%s: %w", id.Namespace, id.Name, err)
+		return nil, err
 	}
 	var pods []Pod
 	for _, object := range objects {
 		r, ok := object.(*record)
-		if !ok || !selector.Matches(labels.Set(r.Labels)) {
+		if !ok || !pick.matches(r.ObjectMeta) {
 			continue
 		}
 		if owner, known := d.ownerOf(r); known && owner.Kind == id.Kind && owner.Name != id.Name {
@@ -189,11 +184,11 @@ func (d *Directory) Workloads() []Workload {
 		}
 	}
 	d.mu.Lock()
-	for id, selector := range d.read {
+	for id, pick := range d.read {
 		if _, known := byID[id]; known {
 			continue
 		}
-		if pods, err := d.podsOf(id, selector); err == nil && len(pods) > 0 {
+		if pods, err := d.podsOf(id, pick); err == nil && len(pods) > 0 {
 			byID[id] = pods
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -79,16 +80,23 @@ func (d *Directory) knativeTarget(ctx context.Context, namespace string, ref Ref
 	if !d.Synced() {
 		return Target{}, ErrNotSynced
 	}
-	d.mu.Lock()
-	d.read[target.ID] = labels.SelectorFromSet(labels.Set{knativeService: ref.Name}) // demand is that of all Revisions
-	d.mu.Unlock()
-	if target.Pods, err = d.podsOf(target.ID, labels.SelectorFromSet(labels.Set{knativeRevision: name})); err != nil {
+	if _, err := d.picker(target.ID, knativeService+"="+ref.Name); err != nil { // demand is that of all Revisions
+		return Target{}, err
+	}
+	latest := picker{selector: labels.SelectorFromSet(labels.Set{knativeRevision: name}), key: labelKey(namespace, knativeRevision, name)}
+	if target.Pods, err = d.podsOf(target.ID, latest); err != nil {
 		return Target{}, err
 	}
 	target.Floor = new(floorOf(revision))
 	target.Replicas = replicasOf(revision, target.Pods)
 	target.Version = name + "@" + revision.GetResourceVersion()
 	return target, nil
+}
+
+// ofKnative tells whether a selector is that of a Revision's Deployment, which Knative scales.
+func ofKnative(selector labels.Selector) bool {
+	requirements, _ := selector.Requirements()
+	return slices.ContainsFunc(requirements, func(r labels.Requirement) bool { return r.Key() == knativeRevisionUID })
 }
 
 // replicasOf is how many pods Knative wants of a Revision; where it does not say, how many there are.

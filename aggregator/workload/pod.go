@@ -13,6 +13,8 @@ import (
 // gpuIndex is the informer's index of the pods that ask for GPUs, or may through a ResourceClaim; it has the one key "yes".
 const gpuIndex, gpuYes = "gpu", "yes"
 
+const namespaceIndex = cache.NamespaceIndex
+
 // record is what the informer keeps of a pod: a few hundred bytes instead of the many kilobytes of the object.
 type record struct {
 	// ObjectMeta holds namespace, name, labels and the controlling owner, nothing else.
@@ -99,7 +101,8 @@ func requestOf(pod *corev1.Pod, name corev1.ResourceName) float64 {
 
 func indexers() cache.Indexers {
 	return cache.Indexers{
-		cache.NamespaceIndex: cache.MetaNamespaceIndexFunc,
+		namespaceIndex: cache.MetaNamespaceIndexFunc,
+		labelIndex:     indexLabels,
 		gpuIndex: func(obj any) ([]string, error) {
 			if r, ok := obj.(*record); ok && (r.pod.GPUs > 0 || r.pod.Claims) {
 				return []string{gpuYes}, nil

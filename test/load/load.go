@@ -46,7 +46,7 @@ type Driver struct {
 
 // Tick sets every device once and returns a state per workload, in order.
 func (d *Driver) Tick(ctx context.Context, now time.Time) ([]State, error) {
-	held, err := d.devicesByPod(ctx)
+	held, err := d.DevicesByPod(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,8 @@ func serves(p *corev1.Pod) bool {
 	return false
 }
 
-func (d *Driver) devicesByPod(ctx context.Context) (map[string][]string, error) {
+// DevicesByPod returns the ids of the devices that each pod holds, by namespace/name.
+func (d *Driver) DevicesByPod(ctx context.Context) (map[string][]string, error) {
 	list, err := d.PodResources.List(ctx, &podresources.ListPodResourcesRequest{})
 	if err != nil {
 		return nil, fmt.Errorf("list pod resources: %w", err)

@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -16,6 +17,18 @@ type NodeOptions struct {
 	Full bool
 	// PodLife is how long a pod lives on average; 0 is for ever.
 	PodLife time.Duration
+	// Calm keeps every pod as busy as it is at first.
+	Calm bool
+	// PodsPerWorkload is how many pods of a workload there are, one after the other over all nodes; 0 means 40.
+	PodsPerWorkload int
+}
+
+// Workload is the number of the workload that a GPU's pods are of, by the GPU's number over all nodes.
+func (o NodeOptions) Workload(gpu int) int { return gpu / cmp.Or(o.PodsPerWorkload, podsPerWorkload) }
+
+// WorkloadName is what a workload is called: its namespace, that of its Deployment, and that of the Deployment's ReplicaSet.
+func WorkloadName(workload int) (namespace, deployment, replicaSet string) {
+	return fmt.Sprintf("team-%d", workload/workloadsPerNamespace), fmt.Sprintf("model-%d", workload), fmt.Sprintf("model-%d-7d9f8b6c5d", workload)
 }
 
 // Values is how many values a frame has while every GPU has its pod.
@@ -60,15 +73,25 @@ func NewNode(name, session string, number int, seed uint64, o NodeOptions) *Node
 
 // create puts a new pod on a GPU.
 func (n *Node) create(g *gpu) {
-	workload := (n.number*n.options.GPUs + g.device.Index) / podsPerWorkload
-	set := fmt.Sprintf("model-%d-7d9f8b6c5d", workload)
+	namespace, _, set := WorkloadName(n.options.Workload(n.number*n.options.GPUs + g.device.Index))
 	n.pods++
 	g.pod = telemetry.Pod{
-		Namespace: fmt.Sprintf("team-%d", workload/workloadsPerNamespace), Name: fmt.Sprintf("%s-%s-%03d", set, n.Name, n.pods),
+		Namespace: namespace, Name: fmt.Sprintf("%s-%s-%03d", set, n.Name, n.pods),
 		UID:            fmt.Sprintf("%08x-0000-4000-8000-%08x%04x", n.random.Uint32(), n.number, n.pods),
 		ControllerKind: "ReplicaSet", ControllerName: set, Known: true, Ready: true,
 	}
 	g.begin(n.random)
+}
+
+// Pods are those that have a GPU now.
+func (n *Node) Pods() []telemetry.Pod {
+	var pods []telemetry.Pod
+	for i := range n.gpus {
+		if n.gpus[i].pod.Name != "" {
+			pods = append(pods, n.gpus[i].pod)
+		}
+	}
+	return pods
 }
 
 // Next is what happened in the window since the one before.
@@ -86,6 +109,9 @@ func (n *Node) Next(start, end time.Time) telemetry.Frame {
 			changed = true
 		}
 		g.advance(n.random, end.Sub(start).Seconds())
+		if n.options.Calm {
+			g.mean, g.peak = g.low, g.low
+		}
 	}
 	if changed {
 		f := n.framer.Frame(n.batch(start, end))
