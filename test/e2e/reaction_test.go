@@ -16,7 +16,6 @@ import (
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 
 	appsv1 "k8s.io/api/apps/v1"
-
 )
 
 var (

@@ -57,7 +57,7 @@ func TestKubectlForetideExplainsAPolicy(t *testing.T) {
 			"Deployment bert in default: 2 replicas, and 4 replicas decided; the strategy is observer, so nothing is set\n",
 			"Why: ReactiveDemand\n     utilization is 40%.\n",
 			"Bounds     1 to 8, by spec.minReplicas and spec.maxReplicas\n",
-			"more replicas when the load is above 22%\n",
+			"more replicas when gpu is above 22%\n",
 		} {
 			if !strings.Contains(out, want) {
 				t.Errorf("%v: %q is not in:\n%s", args, want, out)

@@ -28,7 +28,9 @@ func startScheduler(t *testing.T) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	scheduler := exec.CommandContext(ctx, filepath.Join(filepath.Dir(apiServer.kubectl), "kube-scheduler"),
-		"--kubeconfig="+apiServer.kubeconfig, "--leader-elect=false", "--secure-port=0", "--authentication-skip-lookup=true")
+		"--kubeconfig="+apiServer.kubeconfig, "--leader-elect=false", "--secure-port=0", "--authentication-skip-lookup=true",
+		// Else it now and then looks at a pod again only five minutes after others gave way to it.
+		"--feature-gates=SchedulerAsyncPreemption=false")
 	if err := scheduler.Start(); err != nil {
 		stop()
 		t.Fatal(err)

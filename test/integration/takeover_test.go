@@ -214,6 +214,17 @@ func TestReplicasThatAPersonSetsStand(t *testing.T) {
 	}
 	more(0.12, "bert-5d8f-x4", "bert-5d8f-x5")
 	expectState(t, namespace.Name, "desired 3, replicas 5, ManualOverride, FreshTelemetry")
+	eventually(t, func(ctx context.Context) string { // the load of all five has been seen: what is decided from now on is compared with that
+		var p v1alpha1.AdvancedHorizontalPodAutoscaler
+		if err := apiServer.client.Get(ctx, client.ObjectKey{Namespace: namespace.Name, Name: "fib-gpu"}, &p); err != nil {
+			return err.Error()
+		}
+		percent, asked := p.Status.CurrentMetrics[0].Current().AverageUtilization, p.Status.ReactiveReplicas
+		if percent == nil || asked == nil || *percent != 12 || *asked != 3 {
+			return fmt.Sprintf("utilization %v asks for %v", percent, asked)
+		}
+		return ""
+	})
 	seen.set(0.16, true)
 	expectState(t, namespace.Name, "desired 4, replicas 4, ReadyForNewScale, FreshTelemetry")
 }
