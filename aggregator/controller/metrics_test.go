@@ -109,6 +109,27 @@ func TestOfAMetricThatOnePodDoesNotTellNothingIsRemoved(t *testing.T) {
 	}
 }
 
+// The history takes no such demand: one would cost the minute of all that are written with it.
+func TestWhatIsLessThanNothingIsNotKnown(t *testing.T) {
+	w := newWorld(4, 0.01)
+	some := eachPod(w, 8e9, 80e9)
+	some.Pods["bert-3"] = Amount{-1e12, 80e9}
+	for name, c := range map[string]struct {
+		metric v1alpha1.MetricSpec
+		read   Amounts
+		told   string
+	}{
+		"of the whole": {waiting(tenEach()), Amounts{Whole: new(-3.0)}, "queue: it is -3; it must be from 0 to 1e+18"},
+		"of a pod":     {gpuMemory(80), some, "gpu-memory: not known of all ready pods"},
+	} {
+		e := NewEvaluator(w, read{c.metric.ID(): c.read}, w, nil)
+		got := e.Evaluate(t.Context(), policy(with(true, c.metric)), w.target, noon)
+		if m := got.Metrics[1]; m.Demand != nil || got.Decision.Replicas != 4 || got.Data.State != False || got.Data.Note.Message != c.told {
+			t.Errorf("%s: %d replicas, %+v, data %+v", name, got.Decision.Replicas, m, got.Data)
+		}
+	}
+}
+
 func TestAPolicyWithoutGPUMetricsNeedsNoGPUs(t *testing.T) {
 	w := newWorld(2, 0)
 	clear(w.loads)
