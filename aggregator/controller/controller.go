@@ -240,7 +240,11 @@ func (r *Reconciler) sync(ctx context.Context, policy *v1alpha1.AdvancedHorizont
 		r.Evaluator.Forget(policy.UID)
 		r.letGo(policy.UID)
 		r.budgets.missed(policy)
-		return evaluation, action{able: False, note: evaluation.Problem, conflict: conflict}
+		act := action{able: False, note: evaluation.Problem, conflict: conflict}
+		if evaluation.Problem.Reason == failedGetScale { // the next look finds out whether it still stands
+			act.override = policy.Status.ManualOverride
+		}
+		return evaluation, act
 	}
 	if target.ScaledBy != "" && conflict.State == False {
 		conflict = stated{True, Note{target.ScaledBy, fmt.Sprintf("%s scales the target itself: %s", target.ScaledBy, consequence(policy, "does"))}}
@@ -262,7 +266,7 @@ func (r *Reconciler) apply(ctx context.Context, policy *v1alpha1.AdvancedHorizon
 	case conflict.State == True:
 		act.able, act.note = False, Note{"TargetConflict", conflict.Note.Message}
 	case conflict.State == Unknown:
-		act.able, act.note = Unknown, conflict.Note
+		act.able, act.note, act.override = Unknown, conflict.Note, policy.Status.ManualOverride
 	default:
 		return r.set(ctx, policy, target, e, act)
 	}

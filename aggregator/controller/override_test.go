@@ -53,6 +53,24 @@ func TestReplicasThatSomeoneSetsStandUntilSomethingElseIsDecided(t *testing.T) {
 	}
 }
 
+func TestAManualEditOutlivesATargetThatCannotBeReadForAMoment(t *testing.T) {
+	b := settled(t)
+	b.serve(8, 0.8)
+	b.sync("fib-gpu", 2*time.Second)
+	b.absent = errors.New("the API server is overloaded")
+	b.sync("fib-gpu", 2*time.Second)
+	b.absent = nil
+	for range 60 {
+		b.serve(8, 0.8)
+		b.sync("fib-gpu", 30*time.Second)
+	}
+	b.expectScaled()
+	b.absent = notFound()
+	if p := b.sync("fib-gpu", 2*time.Second); p.Status.ManualOverride != nil {
+		t.Errorf("override %+v of a target that is gone", p.Status.ManualOverride)
+	}
+}
+
 func TestFewerReplicasThatSomeoneSetsStandToo(t *testing.T) {
 	b := settled(t)
 	for range 30 {
