@@ -52,7 +52,9 @@ type budget struct {
 // claim is what one policy wants.
 type claim struct {
 	scaling.Share
-	acts    bool // else it grows no more, and is only told what it would get
+	running int32 // replicas that there are
+	acts    bool  // else those stay as they are, and it is only told what it would get
+	stands  bool  // it acts, and does not go below those: someone else set them
 	maxGPUs int64
 }
 
@@ -111,8 +113,11 @@ func (b *budget) divide(now time.Time) {
 	for i, uid := range members {
 		c := b.claims[uid]
 		acting[i], all[i] = c.Share, c.Share
-		if !c.acts {
-			acting[i].Wanted = min(c.Wanted, c.Held)
+		switch {
+		case !c.acts:
+			acting[i].Held, acting[i].Wanted = c.running, c.running
+		case c.stands:
+			acting[i].Wanted = max(c.Wanted, c.running)
 		}
 		b.maxGPUs = min(b.maxGPUs, c.maxGPUs)
 	}

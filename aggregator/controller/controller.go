@@ -250,7 +250,7 @@ func (r *Reconciler) sync(ctx context.Context, policy *v1alpha1.AdvancedHorizont
 		conflict = stated{True, Note{target.ScaledBy, fmt.Sprintf("%s scales the target itself: %s", target.ScaledBy, consequence(policy, "does"))}}
 	}
 	evaluation := r.Evaluator.Evaluate(ctx, policy, target, now)
-	r.limit(ctx, policy, target, &evaluation)
+	r.limit(ctx, policy, target, conflict.State, &evaluation)
 	act := r.apply(ctx, policy, target, evaluation, conflict)
 	return evaluation, act
 }

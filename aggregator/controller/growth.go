@@ -46,7 +46,7 @@ type GPUs struct {
 
 // limit holds what was decided to what the policy's budget leaves, and, where the policy wants that, to what the cluster has GPUs
 // for. Either is told: asking for pods that cannot run is asking for a cluster autoscaler, or a mistake.
-func (r *Reconciler) limit(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, target Target, e *Evaluation) {
+func (r *Reconciler) limit(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, target Target, conflict State, e *Evaluation) {
 	decision := *e.Decision
 	e.GPUs = GPUs{PerPod: gpusPerPod(target.Pods), Shape: target.Shape}
 	queue := queueOf(target)
@@ -54,7 +54,7 @@ func (r *Reconciler) limit(ctx context.Context, policy *v1alpha1.AdvancedHorizon
 	e.GPUs.Type = room.Type
 	perPod := int64(max(1, math.Ceil(e.GPUs.PerPod)))
 
-	wants := claim{acts: policy.Spec.ScaleStrategy.Acts() && !policy.Spec.Paused}
+	wants := claim{running: target.Replicas, acts: acts(policy) && conflict != True, stands: policy.Status.ManualOverride != nil}
 	wants.Share = scaling.Share{Name: policy.Name, GPUs: perPod, Held: max(target.Replicas, e.Min), Wanted: decision.Replicas}
 	if b := policy.Spec.ReplicaBudget; b != nil {
 		wants.maxGPUs = int64(b.MaxGPUs)

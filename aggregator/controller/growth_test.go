@@ -6,9 +6,11 @@ import (
 	"testing"
 	"time"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/foretide/foretide/aggregator/scaling"
 	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
@@ -192,6 +194,52 @@ func TestAPolicyThatOnlyObservesTakesNothingOfABudgetButWhatRuns(t *testing.T) {
 	if got := *p.Status.DesiredReplicas; got != 4 {
 		t.Errorf("the observer would get %d, want 4", got)
 	}
+}
+
+func tideHPA() *autoscalingv2.HorizontalPodAutoscaler {
+	hpa := bertHPA()
+	hpa.Name, hpa.Spec.ScaleTargetRef.Name = "tide-hpa", "tide"
+	return hpa
+}
+
+// tideOfTeam is a second policy of the budget, with a target of its own.
+func tideOfTeam(options ...func(*v1alpha1.AdvancedHorizontalPodAutoscaler)) *v1alpha1.AdvancedHorizontalPodAutoscaler {
+	return policy(append(options, named("tide", 2*time.Hour), of("team", 8), func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) {
+		p.Spec.ScaleTargetRef.Name, *p.Spec.StabilizationWindowSeconds = "tide", 0
+	})...)
+}
+
+func TestReplicasThatABudgetsOtherPoliciesLeaveAsTheyAreCountInFull(t *testing.T) {
+	for name, tide := range map[string]*v1alpha1.AdvancedHorizontalPodAutoscaler{
+		"it observes":             tideOfTeam(),
+		"it is paused":            tideOfTeam(auto, func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) { p.Spec.Paused = true }),
+		"an HPA is on its target": tideOfTeam(auto),
+		"someone set them": tideOfTeam(auto, func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) {
+			p.Status.ManualOverride = &v1alpha1.ManualOverrideStatus{Replicas: 6, DecidedReplicas: 2, Since: metav1.NewTime(noon)}
+		}),
+	} {
+		b := newBench(t, newWorld(6, 0.05), policy(auto, of("team", 8)), tide)
+		if name == "an HPA is on its target" {
+			b.create(tideHPA())
+		}
+		b.sync("tide", 0)
+		if b.scaled != nil {
+			t.Fatalf("%s: scaled %v", name, b.scaled)
+		}
+		b.run(2, 0.60)
+		b.sync("fib-gpu", 0) // 6 are wanted, and 8 GPUs less 6 leave none beyond the 2 that run
+		if b.scaled != nil {
+			t.Errorf("%s: scaled %v, want nothing", name, b.scaled)
+		}
+	}
+}
+
+func TestAPolicyThatSomethingElseStandsInTheWayOfTakesNothingOfABudget(t *testing.T) {
+	b := newBench(t, newWorld(2, 0.60), policy(auto, of("team", 8)), tideOfTeam(auto))
+	b.create(tideHPA())
+	b.sync("tide", 0) // 6 are wanted, and not set
+	b.sync("fib-gpu", 0)
+	b.expectScaled("bert@1=6")
 }
 
 func TestPoliciesOfOtherBudgetsHaveTheirOwn(t *testing.T) {

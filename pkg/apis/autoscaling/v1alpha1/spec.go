@@ -173,8 +173,9 @@ type AdvancedHorizontalPodAutoscalerSpec struct {
 	// everyone keeps what runs and gets minReplicas, and the rest goes replica by replica to whoever holds the fewest GPUs, so that
 	// small wants are met in full and large ones get equal parts. The condition ScalingLimited then says so (reason BudgetExceeded). A
 	// budget holds growth and evicts nothing: where more runs already, or minReplicas add up to more, it is exceeded until the
-	// policies' own decisions fall. Under `observer` and while paused, a policy's running replicas count and nothing more is granted
-	// to it. Extended resources count, one for each device; a replica whose GPUs are not known counts as one.
+	// policies' own decisions fall. Under `observer`, while paused and beside another autoscaler, a policy's running replicas count and
+	// nothing more is granted to it; replicas that someone else set count as long as they stand. Extended resources
+	// count, one for each device; a replica whose GPUs are not known counts as one.
 	// +optional
 	ReplicaBudget *ReplicaBudget `json:"replicaBudget,omitempty"`
 
