@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -83,6 +84,44 @@ func (e Evaluation) GPUTarget() int32 {
 		}
 	}
 	return 0
+}
+
+// gpus is the forecast of the demand for GPUs as far as the policy acts on it.
+func (e Evaluation) gpus() Prediction {
+	for _, m := range e.Metrics {
+		if m.Spec.Is(v1alpha1.ResourceGPU) {
+			return m.Forecast
+		}
+	}
+	return Prediction{}
+}
+
+// ForecastReady tells whether the forecast of any metric takes part in the decision and that of none is lost, and why: of each metric
+// where there are several.
+func (e Evaluation) ForecastReady() (bool, Note) {
+	if len(e.Metrics) == 0 {
+		return e.Forecast.Acts, e.Forecast.Note
+	}
+	acts, lost := -1, -1
+	var said []string
+	for i, m := range e.Metrics {
+		f := m.Forecast
+		if f.Acts && acts < 0 {
+			acts = i
+		}
+		if f.Lost && lost < 0 {
+			lost = i
+		}
+		said = append(said, m.ID+": "+f.Note.Message)
+	}
+	note := e.Metrics[max(0, acts)].Forecast.Note
+	if lost >= 0 {
+		note = e.Metrics[lost].Forecast.Note
+	}
+	if len(said) > 1 {
+		note.Message = strings.Join(said, "; ")
+	}
+	return acts >= 0 && lost < 0, note
 }
 
 // Note is a state in one word and in a sentence.

@@ -109,6 +109,34 @@ func TestOfAMetricThatOnePodDoesNotTellNothingIsRemoved(t *testing.T) {
 	}
 }
 
+func TestForecastReadyTellsOfTheForecastsThatCount(t *testing.T) {
+	off := func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) { p.Spec.Metrics[0].Forecast = new(false) }
+	w := newWorld(4, 0.2)
+	w.demand = func(time.Time) float64 { return 0.8 }
+	w.metric = func(string, time.Time) float64 { return math.NaN() }
+	for name, c := range map[string]struct {
+		policy *v1alpha1.AdvancedHorizontalPodAutoscaler
+		ready  bool
+		note   Note
+	}{
+		"of the only metric":           {policy(), true, Note{"ForecastReady", "seasonal from"}},
+		"of one of them":               {policy(with(true, waiting(tenEach()))), true, Note{"ForecastReady", "; queue: history is too short"}},
+		"of none, whatever GPUs do":    {policy(with(false, waiting(tenEach()))), false, Note{"InsufficientHistory", "history is too short"}},
+		"of none, being switched off":  {policy(off), false, Note{"SwitchedOff", "it is switched off"}},
+		"of none, off and not learned": {policy(with(true, waiting(tenEach())), off), false, Note{"SwitchedOff", "gpu: it is switched off in the policy; queue: history"}},
+	} {
+		e := NewEvaluator(w, read{"queue": {Whole: new(1.0)}}, w, nil)
+		ready, note := e.Evaluate(t.Context(), c.policy, w.target, noon).ForecastReady()
+		if ready != c.ready || note.Reason != c.note.Reason || !strings.Contains(note.Message, c.note.Message) {
+			t.Errorf("%s: %v %+v, want %v %+v", name, ready, note, c.ready, c.note)
+		}
+	}
+	lost := Evaluation{Metrics: []MetricEvaluation{{ID: "gpu", Forecast: Prediction{Acts: true}}, {ID: "queue", Forecast: Prediction{Lost: true, Note: Note{"HistoryUnavailable", "disk"}}}}}
+	if ready, note := lost.ForecastReady(); ready || note.Reason != "HistoryUnavailable" {
+		t.Errorf("with one that is lost: %v %+v", ready, note)
+	}
+}
+
 // The history takes no such demand: one would cost the minute of all that are written with it.
 func TestWhatIsLessThanNothingIsNotKnown(t *testing.T) {
 	w := newWorld(4, 0.01)

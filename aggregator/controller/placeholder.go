@@ -113,13 +113,13 @@ func (h *held) count(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, e Evaluat
 	}
 	present := max(e.Decision.Replicas, *e.Current)
 	provisioning := seconds(*spec.Placeholders.ProvisioningSeconds)
-	if e.Forecast.Acts && e.Forecast.Forecast != nil {
-		f := e.Forecast.Forecast
+	if gpus := e.gpus(); gpus.Acts && gpus.Forecast != nil {
+		f := gpus.Forecast
 		peak, ok := f.Peak(e.Quantile, e.At, e.At.Add(e.Lead+provisioning+f.Step))
 		if replicas := math.Ceil(peak*100/(float64(e.GPUTarget())*e.GPUs.PerPod) - 1e-9); ok {
 			h.foretold(int32(min(replicas, float64(e.Max))), e.At, provisioning)
 		}
-	} else if !e.Forecast.Lost {
+	} else if !gpus.Lost {
 		h.peak = 0
 	}
 	return max(0, min(h.peak, e.Max)-present), true

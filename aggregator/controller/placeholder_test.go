@@ -97,6 +97,11 @@ func TestPlaceholdersComeANodesTimeBeforeTheReplicasAndGoWithThem(t *testing.T) 
 	}
 }
 
+func TestNoPlaceholdersComeForAForecastThatIsSwitchedOff(t *testing.T) {
+	b := newBench(t, morning(), policy(auto, withPlaceholders(1800), func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) { p.Spec.Metrics[0].Forecast = new(false) }))
+	b.expectPlaceholders(b.sync("fib-gpu", 0), 0)
+}
+
 func TestPlaceholderAsksForWhatAReplicaAsksForAndDoesNothing(t *testing.T) {
 	w := morning()
 	most := int32(1000)

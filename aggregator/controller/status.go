@@ -107,11 +107,8 @@ func conditions(e Evaluation, act action) map[string]stated {
 	out[v1alpha1.ConditionScalingActive] = active(*e.Decision)
 	out[v1alpha1.ConditionScalingLimited] = limited(*e.Decision, e)
 	out[v1alpha1.ConditionDataFresh] = stated{e.Data.State, e.Data.Note}
-	ready := False
-	if e.Forecast.Acts {
-		ready = True
-	}
-	out[v1alpha1.ConditionForecastReady] = stated{ready, e.Forecast.Note}
+	ready, why := e.ForecastReady()
+	out[v1alpha1.ConditionForecastReady] = stated{map[bool]State{true: True, false: False}[ready], why}
 	return out
 }
 
