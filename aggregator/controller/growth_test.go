@@ -56,6 +56,9 @@ func TestMoreThanTheClusterHasGPUsForIsAskedForAndSaid(t *testing.T) {
 		t.Errorf("it says %q, want %q", got, want)
 	}
 	b.expectEvents("SuccessfulRescale", "Warning NoFreeGPUs: "+want)
+	if got := b.shown["default/fib-gpu"].Limited(); got != "NoFreeGPUs" {
+		t.Errorf("its metric says that it is limited by %q", got)
+	}
 
 	// The scheduler finds a node for one of the four.
 	b.run(3, 0.40)

@@ -24,6 +24,7 @@ func DecisionReasons() []string {
 func LimitReasons() []string {
 	return []string{
 		string(scaling.TooFewReplicas), string(scaling.TooManyReplicas), string(scaling.ScaleUpLimit), string(scaling.ScaleDownLimit), invalidBounds,
+		string(scaling.NoFreeGPUs), string(scaling.BudgetExceeded),
 	}
 }
 
@@ -32,6 +33,8 @@ func (e Evaluation) Limited() string {
 	switch {
 	case e.WrongBounds != "":
 		return invalidBounds
+	case e.Shortage.Reason != "":
+		return e.Shortage.Reason
 	case e.Decision != nil:
 		return string(e.Decision.Limited)
 	}
