@@ -127,6 +127,10 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 		seen, metric := e.metric(ctx, spec, look, out.Forecast)
 		out.Metrics, in.Metrics = append(out.Metrics, seen), append(in.Metrics, metric)
 	}
+	told := tellsOfWaiting(out.Metrics)
+	for i, m := range out.Metrics {
+		in.Metrics[i].Hides = m.Spec.Is(v1alpha1.ResourceGPU) && !told
+	}
 	out.Data = out.Data.and(out.Metrics)
 	decision := scaling.Decide(wanted, in, &memory.Window, now)
 	if surge != "" && decision.Reason == scaling.ReactiveDemand {

@@ -34,9 +34,7 @@ func (l look) asked(metric string) asked {
 func (e *Evaluator) metric(ctx context.Context, spec v1alpha1.MetricSpec, l look, gpus Prediction) (MetricEvaluation, scaling.Metric) {
 	seen := MetricEvaluation{ID: spec.ID(), Spec: spec, Forecast: gpus}
 	m := scaling.Metric{Name: seen.ID, Target: toTarget(spec.Target()), Pods: l.pods, PerReplica: l.gpusPerPod}
-	if spec.Is(v1alpha1.ResourceGPU) {
-		m.Hides = !tellsOfWaiting(l.policy.Spec.Metrics)
-	} else {
+	if !spec.Is(v1alpha1.ResourceGPU) {
 		amounts, err := e.read(ctx, l, spec)
 		if err != nil {
 			seen.Problem = err.Error()
@@ -71,10 +69,10 @@ const mostAmount = 1e18
 
 func amount(x float64) bool { return x >= 0 && x <= mostAmount }
 
-// tellsOfWaiting is true when a metric tells how much more demand there is than busy pods show.
-func tellsOfWaiting(metrics []v1alpha1.MetricSpec) bool {
+// tellsOfWaiting is true when a metric tells now how much more demand there is than busy pods show.
+func tellsOfWaiting(metrics []MetricEvaluation) bool {
 	for _, m := range metrics {
-		if m.Type == v1alpha1.MetricSourcePods || m.Type == v1alpha1.MetricSourceExternal {
+		if m.Spec.Resource == nil && m.Problem == "" {
 			return true
 		}
 	}

@@ -98,6 +98,19 @@ func TestAMetricThatCannotBeReadHoldsAndIsTold(t *testing.T) {
 	}
 }
 
+func TestBusyPodsHideDemandWhileNobodyTellsWhatWaits(t *testing.T) {
+	p := policy(with(true, waiting(tenEach())), func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) {
+		*p.Spec.Metrics[0].Resource.Target.AverageUtilization = 90
+	})
+	w := newWorld(4, 1) // within the tolerance of 90 %
+	for want, told := range map[int32]read{6: {}, 5: {"queue": {Whole: new(50.0)}}} {
+		got := NewEvaluator(w, told, w, nil).Evaluate(t.Context(), p, w.target, noon)
+		if got.Decision.Replicas != want {
+			t.Errorf("with %v: %d replicas, want %d: %s", told, got.Decision.Replicas, want, got.Decision.Message)
+		}
+	}
+}
+
 func TestOfAMetricThatOnePodDoesNotTellNothingIsRemoved(t *testing.T) {
 	w := newWorld(4, 0.01)
 	some := eachPod(w, 8e9, 80e9)
