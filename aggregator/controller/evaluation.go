@@ -72,6 +72,7 @@ type MetricEvaluation struct {
 	Demand *float64
 	// Problem says why nothing of it is known, "" when something is.
 	Problem string
+	missing bool // it is not known of a pod that has been ready for long
 	// Forecast is that of its demand.
 	Forecast Prediction
 }

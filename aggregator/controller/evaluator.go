@@ -131,7 +131,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 	for i, m := range out.Metrics {
 		in.Metrics[i].Hides = m.Spec.Is(v1alpha1.ResourceGPU) && !told
 	}
-	out.Data = out.Data.and(out.Metrics)
+	out.Data = out.Data.and(out.Metrics, len(memory.ready) > 0)
 	decision := scaling.Decide(wanted, in, &memory.Window, now)
 	if surge != "" && decision.Reason == scaling.ReactiveDemand {
 		decision.Message += "; " + surge

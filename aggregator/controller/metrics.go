@@ -40,7 +40,7 @@ func (e *Evaluator) metric(ctx context.Context, spec v1alpha1.MetricSpec, l look
 			seen.Problem = err.Error()
 		}
 		m.Pods, m.PerReplica, m.Whole = podsWith(l.target.Pods, amounts.Pods), perReplica(l.target.Pods, amounts.Pods), wholeOf(spec, amounts, err)
-		seen.Demand = demandOf(m)
+		seen.Demand, seen.missing = demandOf(m), missingOf(m, l.target.Pods, l.now)
 		if spec.Forecasts() {
 			seen.Forecast = e.forecasts.predict(ctx, l.asked(seen.ID), l.ahead, l.now)
 		}
@@ -161,21 +161,41 @@ func demandOf(m scaling.Metric) *float64 {
 	return nil
 }
 
-// and is the freshness with that of metrics other than busy GPUs. Where none of the metrics is of GPUs, these need not be known.
-func (f Freshness) and(metrics []MetricEvaluation) Freshness {
-	gpus := false
+// metricGrace is how long a pod may be ready before it is called a problem that a metric other than busy GPUs is not known of it: agents
+// scrape once a minute at least, and metrics-server tells of a pod after one or two of its rounds of 15 s to a minute.
+const metricGrace = 90 * time.Second
+
+// missingOf tells whether a metric of the pods should be known of all that are ready and is not.
+func missingOf(m scaling.Metric, pods []Pod, now time.Time) bool {
+	for i, pod := range pods {
+		if m.Whole == nil && pod.State == scaling.Ready && !m.Pods[i].Known && now.Sub(pod.ReadySince) >= metricGrace {
+			return true
+		}
+	}
+	return false
+}
+
+// and is the freshness with that of metrics other than busy GPUs; ready says whether any pod is. Where none of the metrics is of GPUs,
+// these need not be known.
+func (f Freshness) and(metrics []MetricEvaluation, ready bool) Freshness {
+	gpus, telling := false, true
 	var missing []string
 	for _, m := range metrics {
 		gpus = gpus || strings.HasPrefix(m.ID, GPU) && m.Spec.Resource != nil
-		switch {
-		case m.Problem != "":
+		telling = telling && (m.Demand != nil || ready)
+		switch whole := m.Spec.External != nil; {
+		case m.Problem != "" && (whole || m.missing):
 			missing = append(missing, m.ID+": "+m.Problem)
-		case m.Demand == nil && !m.Spec.Is(v1alpha1.ResourceGPU) && f.Note.Reason != "NoPods" && f.Note.Reason != "NoReadyPods":
+		case m.missing:
 			missing = append(missing, m.ID+": not known of all ready pods")
 		}
 	}
-	if !gpus {
+	switch {
+	case gpus:
+	case telling || len(missing) > 0:
 		f.State, f.Note = True, Note{"FreshMetrics", "all metrics are known"}
+	default:
+		f.State, f.Note = Unknown, Note{"NoReadyPods", "none of the pods is ready"}
 	}
 	if len(missing) == 0 {
 		return f

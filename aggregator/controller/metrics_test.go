@@ -171,6 +171,47 @@ func TestWhatIsLessThanNothingIsNotKnown(t *testing.T) {
 	}
 }
 
+func TestPodsThatHaveJustBecomeReadyAreNoTroubleYet(t *testing.T) {
+	w := newWorld(4, 0.2)
+	some := eachPod(w, 8e9, 80e9)
+	delete(some.Pods, "bert-3")
+	w.target.Pods[3].ReadySince = noon
+	for _, beside := range []bool{true, false} {
+		p := policy(with(beside, gpuMemory(80)), func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) { *p.Spec.StabilizationWindowSeconds = 0 })
+		e := NewEvaluator(w, read{"gpu-memory": some}, w, nil)
+		for after, want := range map[time.Duration]State{2 * time.Second: True, metricGrace - time.Second: True, metricGrace: False} {
+			got := e.Evaluate(t.Context(), p, w.target, noon.Add(after))
+			if got.Data.State != want || got.Decision.Replicas != 4 {
+				t.Errorf("%v later: data %+v, %d replicas", after, got.Data, got.Decision.Replicas)
+			}
+		}
+	}
+}
+
+func TestWherePodsAreNotReadyNothingIsMissing(t *testing.T) {
+	w := newWorld(2, 0)
+	clear(w.loads)
+	for i := range w.target.Pods {
+		w.target.Pods[i].GPUs, w.target.Pods[i].State, w.target.Pods[i].ReadySince = 0, scaling.Unready, time.Time{}
+	}
+	cpu := gpuMemory(60)
+	cpu.Resource.Name = v1alpha1.ResourceCPU
+	for name, c := range map[string]struct {
+		metric v1alpha1.MetricSpec
+		told   read
+		want   string
+	}{
+		"of the pods":  {cpu, read{"cpu": {}}, "Unknown NoReadyPods"},
+		"of the whole": {waiting(tenEach()), read{"queue": {Whole: new(15.0)}}, "True FreshMetrics"},
+		"unread":       {waiting(tenEach()), read{}, "False MissingMetrics"},
+	} {
+		got := NewEvaluator(w, c.told, w, nil).Evaluate(t.Context(), policy(with(false, c.metric)), w.target, noon).Data
+		if string(got.State)+" "+got.Note.Reason != c.want {
+			t.Errorf("%s: %+v, want %s", name, got, c.want)
+		}
+	}
+}
+
 func TestAPolicyWithoutGPUMetricsNeedsNoGPUs(t *testing.T) {
 	w := newWorld(2, 0)
 	clear(w.loads)
