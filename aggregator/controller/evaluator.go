@@ -116,8 +116,9 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 	settling := false
 	var recent []float64
 	look.pods, recent, settling, out.Data = e.observe(target, memory.since(target.Pods, now), now)
-	surge := ""
-	if !settling {
+	surge, gpus := "", slices.ContainsFunc(policy.Spec.Metrics, ofGPUs)
+	settling = settling && gpus // else what GPUs do decides nothing
+	if gpus && !settling {
 		surge = memory.surges.raise(look.pods, recent, now)
 	}
 	out.Forecast = e.forecasts.predict(ctx, look.asked(GPU), look.ahead, now)

@@ -175,13 +175,16 @@ func missingOf(m scaling.Metric, pods []Pod, now time.Time) bool {
 	return false
 }
 
+// ofGPUs tells whether a metric is of the pods' GPUs.
+func ofGPUs(m v1alpha1.MetricSpec) bool { return m.Resource != nil && strings.HasPrefix(m.ID(), GPU) }
+
 // and is the freshness with that of metrics other than busy GPUs; ready says whether any pod is. Where none of the metrics is of GPUs,
 // these need not be known.
 func (f Freshness) and(metrics []MetricEvaluation, ready bool) Freshness {
 	gpus, telling := false, true
 	var missing []string
 	for _, m := range metrics {
-		gpus = gpus || strings.HasPrefix(m.ID, GPU) && m.Spec.Resource != nil
+		gpus = gpus || ofGPUs(m.Spec)
 		telling = telling && (m.Demand != nil || ready)
 		switch whole := m.Spec.External != nil; {
 		case m.Problem != "" && (whole || m.missing):

@@ -225,6 +225,17 @@ func TestAPolicyWithoutGPUMetricsNeedsNoGPUs(t *testing.T) {
 	}
 }
 
+func TestWhatDoesNotCountIsNotWaitedFor(t *testing.T) {
+	w := newWorld(2, 0.2)
+	e := NewEvaluator(w, read{"queue": {Whole: new(55.0)}}, w, nil)
+	p := policy(with(false, waiting(tenEach())))
+	e.Evaluate(t.Context(), p, w.target, noon)
+	w.target.Pods[1].State = scaling.Unready // the other GPU's load tells of before
+	if got := e.Evaluate(t.Context(), p, w.target, noon.Add(2*time.Second)).Decision; got.Reason != scaling.ReactiveDemand || got.Replicas != 6 {
+		t.Errorf("%d %s: %s", got.Replicas, got.Reason, got.Message)
+	}
+}
+
 func TestEachMetricIsForecastFromItsOwnDemand(t *testing.T) {
 	w := newWorld(4, 0.2)
 	w.demand = func(at time.Time) float64 { return 0.8 }
