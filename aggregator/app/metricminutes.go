@@ -38,13 +38,13 @@ func (m *minutes) observe(e controller.Evaluation) {
 	defer m.mu.Unlock()
 	end := e.At.Truncate(time.Minute).Add(time.Minute)
 	for _, metric := range e.Metrics {
-		if metric.ID == controller.GPU {
+		if metric.History == controller.GPU {
 			continue
 		}
 		if m.seen[end] == nil {
 			m.seen[end] = map[storage.MetricName]*minuteOf{}
 		}
-		name := storage.MetricName{Workload: storage.Workload(e.Workload), Metric: metric.ID}
+		name := storage.MetricName{Workload: storage.Workload(e.Workload), Metric: metric.History}
 		if m.seen[end][name] == nil {
 			m.seen[end][name] = &minuteOf{}
 		}

@@ -145,7 +145,7 @@ func TestTheDemandByAMetricIsRecordedByTheMinute(t *testing.T) {
 	m := newMinutes(b.store, slog.New(slog.DiscardHandler))
 	at := func(second int, demand *float64) {
 		m.observe(controller.Evaluation{At: noon().Add(time.Duration(second) * time.Second), Workload: web,
-			Metrics: []controller.MetricEvaluation{{ID: controller.GPU}, {ID: "queue", Demand: demand, Spec: numberOf(v1alpha1.ExternalMetric{
+			Metrics: []controller.MetricEvaluation{{History: controller.GPU}, {History: "queue", Demand: demand, Spec: numberOf(v1alpha1.ExternalMetric{
 				Query: "queue", Target: v1alpha1.MetricTarget{Type: v1alpha1.AverageValueTarget, AverageValue: new(resource.MustParse("1"))}})}}})
 	}
 	at(2, new(3.0))

@@ -64,9 +64,9 @@ type Evaluation struct {
 
 // MetricEvaluation is one look at one of a policy's metrics.
 type MetricEvaluation struct {
-	// ID is what its demand is kept under.
-	ID   string
-	Spec v1alpha1.MetricSpec
+	// ID is its name, and History that which its demand is kept under.
+	ID, History string
+	Spec        v1alpha1.MetricSpec
 	// Demand is what all pods together use of it now, or its value of the whole; where the target is a Value, that times the ready pods.
 	// It is absent while it is not known of all of them, and for the metric GPU, whose demand is recorded whether there is a policy or not.
 	Demand *float64

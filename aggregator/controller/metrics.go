@@ -32,7 +32,7 @@ func (l look) asked(metric string) asked {
 
 // metric looks at one of the policy's metrics. What pods' GPUs do is known already, and what is forecast of them.
 func (e *Evaluator) metric(ctx context.Context, spec v1alpha1.MetricSpec, l look, gpus Prediction) (MetricEvaluation, scaling.Metric) {
-	seen := MetricEvaluation{ID: spec.ID(), Spec: spec, Forecast: gpus}
+	seen := MetricEvaluation{ID: spec.ID(), History: spec.History(), Spec: spec, Forecast: gpus}
 	m := scaling.Metric{Name: seen.ID, Target: toTarget(spec.Target()), Pods: l.pods, PerReplica: l.gpusPerPod}
 	if !spec.Is(v1alpha1.ResourceGPU) {
 		amounts, err := e.read(ctx, l, spec)
@@ -42,7 +42,7 @@ func (e *Evaluator) metric(ctx context.Context, spec v1alpha1.MetricSpec, l look
 		m.Pods, m.PerReplica, m.Whole = podsWith(l.target.Pods, amounts.Pods), perReplica(l.target.Pods, amounts.Pods), wholeOf(spec, amounts, err)
 		seen.Demand, seen.missing = demandOf(m), missingOf(m, l.target.Pods, l.now)
 		if spec.Forecasts() {
-			seen.Forecast = e.forecasts.predict(ctx, l.asked(seen.ID), l.ahead, l.now)
+			seen.Forecast = e.forecasts.predict(ctx, l.asked(seen.History), l.ahead, l.now)
 		}
 	}
 	if !spec.Forecasts() {

@@ -260,6 +260,38 @@ func TestEachMetricIsForecastFromItsOwnDemand(t *testing.T) {
 	}
 }
 
+// A queue that was aimed at as a whole was recorded times the pods: as what waits, it would ask for many times as much.
+func TestAnotherKindOfTargetHasAHistoryOfItsOwn(t *testing.T) {
+	w := newWorld(4, 0.2)
+	w.metric = func(metric string, _ time.Time) float64 {
+		if metric == "queue times pods" {
+			return 40
+		}
+		return math.NaN()
+	}
+	for _, c := range []struct {
+		target v1alpha1.MetricTarget
+		acts   bool
+	}{{v1alpha1.MetricTarget{Type: v1alpha1.ValueTarget, Value: new(resource.MustParse("10"))}, true}, {tenEach(), false}} {
+		e := NewEvaluator(w, read{"queue": {Whole: new(10.0)}}, w, nil)
+		if got := e.Evaluate(t.Context(), policy(with(false, waiting(c.target))), w.target, noon).Metrics[0].Forecast; got.Acts != c.acts {
+			t.Errorf("with a target of type %s it acts is %v: %+v", c.target.Type, got.Acts, got.Note)
+		}
+	}
+}
+
+func TestAMetricThatIsCalledLikeAResourceIsNone(t *testing.T) {
+	w := newWorld(4, 0.2)
+	w.demand = func(time.Time) float64 { return 0.8 }
+	w.metric = func(string, time.Time) float64 { return math.NaN() }
+	called := waiting(tenEach())
+	called.External.Query = GPU
+	got := NewEvaluator(w, read{GPU: {Whole: new(10.0)}}, w, nil).Evaluate(t.Context(), policy(with(false, called)), w.target, noon).Metrics[0]
+	if got.Forecast.Acts || got.History == GPU || got.Demand == nil {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestAMetricWithoutHistoryLeavesTheForecastOfTheOthersInForce(t *testing.T) {
 	w := newWorld(4, 0.01)
 	w.demand = func(time.Time) float64 { return 1 }

@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"slices"
+
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -184,7 +186,7 @@ type MetricTarget struct {
 }
 
 // ID is the name of a metric: that of its resource, of what its pods say, or of the number. It is unique within a policy as long as
-// two metrics do not ask for the same, and is what its history is kept under.
+// two metrics do not ask for the same.
 func (m MetricSpec) ID() string {
 	switch {
 	case m.Resource != nil:
@@ -197,6 +199,19 @@ func (m MetricSpec) ID() string {
 		return m.External.Query
 	}
 	return ""
+}
+
+// History is the name that the demand by a metric is kept under: its ID, and another one where that would be taken for a resource, and
+// where the target is a Value, for that demand counts the pods.
+func (m MetricSpec) History() string {
+	name := m.ID()
+	if m.Resource == nil && slices.Contains(resources, ResourceName(name)) {
+		name += " (" + string(m.Type) + ")"
+	}
+	if t := m.Target(); t != nil && t.Type == ValueTarget {
+		name += " times pods"
+	}
+	return name
 }
 
 // ID is the name with the selector, as in PromQL.
