@@ -46,6 +46,11 @@ func TestWrongFieldIsNamedWithItsValueAndWhatIsAllowed(t *testing.T) {
 		"utilization": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
 			s.Metrics[0].Resource.Target.AverageUtilization = new(int32(101))
 		}, `spec.metrics[0].resource.target.averageUtilization is 101: it must be 1 to 100`},
+		"long query": {func(s *AdvancedHorizontalPodAutoscalerSpec) {
+			s.Metrics[0] = MetricSpec{Type: MetricSourceExternal, External: &ExternalMetric{
+				Query: strings.Repeat("é", 2049), Target: MetricTarget{Type: ValueTarget, Value: new(resource.MustParse("1"))},
+			}}
+		}, `spec.metrics[0].external.query is 2049: it must be at most 2048 characters`},
 		"min":           {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.MinReplicas = n(0) }, `spec.minReplicas is 0: it must be 1 to 2147483647`},
 		"max below min": {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.MinReplicas = n(9) }, `spec.maxReplicas is 8: it must be minReplicas (9) or more`},
 		"window":        {func(s *AdvancedHorizontalPodAutoscalerSpec) { s.StabilizationWindowSeconds = n(3601) }, `spec.stabilizationWindowSeconds is 3601: it must be 0 to 3600`},

@@ -14,6 +14,8 @@ type complain = func(field string, value any, allowed string, args ...any)
 // resources are all there are.
 var resources = []ResourceName{ResourceGPU, ResourceGPUMemory, ResourceGPUSMActive, ResourceGPUTensorActive, ResourceCPU, ResourceMemory}
 
+const longestQuery = 2048
+
 // validate says what is wrong with a metric at a path, by the rules of the CRD's schema.
 func (m MetricSpec) validate(at string, wrong complain) {
 	given := map[MetricSpecType]bool{MetricSourceResource: m.Resource != nil, MetricSourcePods: m.Pods != nil, MetricSourceExternal: m.External != nil}
@@ -47,6 +49,9 @@ func (m MetricSpec) validate(at string, wrong complain) {
 		if e := m.External; e != nil {
 			if (e.Metric != nil) == (e.Query != "") {
 				wrong(at+"external", e.Query, "given either a metric or a query")
+			}
+			if n := len([]rune(e.Query)); n > longestQuery {
+				wrong(at+"external.query", n, "at most %d characters", longestQuery)
 			}
 			if e.Metric != nil {
 				e.Metric.validate(at+"external.metric.", wrong)
