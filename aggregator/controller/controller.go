@@ -134,6 +134,7 @@ func New(opts Options) (*Reconciler, error) {
 	if opts.PlaceholderImage == "" {
 		opts.PlaceholderImage = DefaultPlaceholderImage
 	}
+	opts.Events = shortEvents{opts.Events}
 	return &Reconciler{
 		Options: opts, policies: make(map[types.NamespacedName]types.UID), written: make(map[types.UID]time.Time), hands: make(map[types.UID]*hand), sleepers: newSleepers(),
 		budgets: budgets{known: make(map[budgetKey]*budget), of: make(map[types.UID]budgetKey)}, placeholders: placeholders{of: make(map[types.UID]*held)},

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 
@@ -147,6 +148,32 @@ func TestForecastReadyTellsOfTheForecastsThatCount(t *testing.T) {
 	lost := Evaluation{Metrics: []MetricEvaluation{{ID: "gpu", Forecast: Prediction{Acts: true}}, {ID: "queue", Forecast: Prediction{Lost: true, Note: Note{"HistoryUnavailable", "disk"}}}}}
 	if ready, note := lost.ForecastReady(); ready || note.Reason != "HistoryUnavailable" {
 		t.Errorf("with one that is lost: %v %+v", ready, note)
+	}
+}
+
+func TestSentencesAboutManyLongQueriesAreNoLongerThanTheAPIServerTakes(t *testing.T) {
+	b := newBench(t, newWorld(2, 0.60), policy(auto, with(true), func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) {
+		for range 9 {
+			m := waiting(tenEach())
+			m.External.Query = strings.Repeat("é", 2048)
+			p.Spec.Metrics = append(p.Spec.Metrics, m)
+		}
+		p.Spec.Default()
+	}))
+	p := b.sync("fib-gpu", 0)
+	b.expectScaled("bert@1=6")
+	if len(b.records) < 2 {
+		t.Errorf("events %q, want one of scaling and one of missing data", b.records)
+	}
+	for _, event := range b.records {
+		if _, note, _ := strings.Cut(event, ": "); len(note) > 1024 || !utf8.ValidString(note) {
+			t.Errorf("a note of %d bytes: %s", len(note), note)
+		}
+	}
+	for _, c := range p.Status.Conditions {
+		if len(c.Message) > 32768 || !utf8.ValidString(c.Message) {
+			t.Errorf("%s has a message of %d bytes", c.Type, len(c.Message))
+		}
 	}
 }
 

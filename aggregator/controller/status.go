@@ -46,7 +46,7 @@ func report(status *v1alpha1.AdvancedHorizontalPodAutoscalerStatus, generation i
 	}
 	for kind, c := range conditions(e, act) {
 		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
-			Type: kind, Status: metav1.ConditionStatus(c.State), Reason: c.Note.Reason, Message: c.Note.Message,
+			Type: kind, Status: metav1.ConditionStatus(c.State), Reason: c.Note.Reason, Message: short(c.Note.Message, longestMessage),
 			ObservedGeneration: generation, LastTransitionTime: metav1.NewTime(e.At),
 		})
 	}
