@@ -87,7 +87,10 @@ func (b *budgets) ceiling(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, want
 	}
 	shared.divide(now)
 	granted, ok := shared.granted[policy.UID]
-	if !ok || granted >= wants.Wanted { // not divided since it came
+	switch {
+	case !ok: // not divided since it came
+		return scaling.Ceiling{Replicas: wants.Held, Limit: scaling.BudgetExceeded, Why: fmt.Sprintf("the budget %q is about to be divided anew", spec.Name)}, true
+	case granted >= wants.Wanted:
 		return scaling.Ceiling{}, false
 	}
 	return scaling.Ceiling{Replicas: granted, Limit: scaling.BudgetExceeded, Why: fmt.Sprintf(

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/foretide/foretide/aggregator/scaling"
 	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
@@ -285,6 +286,24 @@ func TestAPolicyThatGoesGivesItsPartBack(t *testing.T) {
 	b.expectScaled("bert@1=6")
 	if n := len(b.budgets.of); n != 1 {
 		t.Errorf("%d policies are remembered in budgets, want 1", n)
+	}
+}
+
+func TestWhoComesToALargeBudgetWaitsUntilItIsDivided(t *testing.T) {
+	b := &newBench(t, newWorld(2, 0.60)).budgets
+	wants := claim{Share: scaling.Share{GPUs: 1, Held: 1, Wanted: 1}, running: 1, acts: true, maxGPUs: 400}
+	look := func(i int, now time.Time) (scaling.Ceiling, bool) {
+		return b.ceiling(policy(named(fmt.Sprint("p", i), time.Hour), of("team", 400)), wants, func() []types.UID { return nil }, now)
+	}
+	for i := range fewMembers + 1 {
+		look(i, noon)
+	}
+	wants.Wanted = 300
+	if c, held := look(fewMembers+1, noon); !held || c.Replicas != 1 {
+		t.Errorf("at once %+v, %v; want what runs", c, held)
+	}
+	if c, held := look(fewMembers+1, noon.Add(divideEvery)); !held || c.Replicas != 143 {
+		t.Errorf("after that %+v, %v; want what 257 others leave of 400", c, held)
 	}
 }
 
