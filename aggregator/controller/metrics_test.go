@@ -177,6 +177,22 @@ func TestSentencesAboutManyLongQueriesAreNoLongerThanTheAPIServerTakes(t *testin
 	}
 }
 
+func TestAMetricThatDecidesNothingIsWrittenNowAndThen(t *testing.T) {
+	w := newWorld(4, 0.2)
+	b := newBench(t, w, policy(with(true, waiting(tenEach()))))
+	queue := read{"queue": {Whole: new(0.0)}}
+	b.Evaluator = NewEvaluator(w, queue, w, nil)
+	b.sync("fib-gpu", 0)
+	b.patches = 0
+	for i := range 30 { // a minute in which it asks for one replica, then two, then one
+		*queue["queue"].Whole = float64(i%2*8 + 7)
+		b.sync("fib-gpu", 2*time.Second)
+	}
+	if b.patches < 5 || b.patches > 6 {
+		t.Errorf("%d writes in a minute, want one in ten seconds", b.patches)
+	}
+}
+
 // The history takes no such demand: one would cost the minute of all that are written with it.
 func TestWhatIsLessThanNothingIsNotKnown(t *testing.T) {
 	w := newWorld(4, 0.01)

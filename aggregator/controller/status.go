@@ -186,8 +186,8 @@ func visible(s v1alpha1.AdvancedHorizontalPodAutoscalerStatus) *v1alpha1.Advance
 	return v
 }
 
-// onlyNumbersMoved reports whether two statuses say the same but for measured numbers: the utilization and whether that saturates the
-// pods, the forecast's peak and how good it was, for how long a decision holds, and the sentences that carry them.
+// onlyNumbersMoved reports whether two statuses say the same but for measured numbers: each metric and what it asks for, whether the pods
+// are saturated, the forecast's peak and how good it was, for how long a decision holds, and the sentences that carry them.
 func onlyNumbersMoved(a, b v1alpha1.AdvancedHorizontalPodAutoscalerStatus) bool {
 	return equality.Semantic.DeepEqual(withoutNumbers(a), withoutNumbers(b))
 }
@@ -199,7 +199,8 @@ func withoutNumbers(s v1alpha1.AdvancedHorizontalPodAutoscalerStatus) *v1alpha1.
 		v.Decision.ValidUntil = nil
 	}
 	for i := range v.CurrentMetrics {
-		*v.CurrentMetrics[i].Current() = v1alpha1.MetricValueStatus{}
+		m := &v.CurrentMetrics[i]
+		*m.Current(), m.ReactiveReplicas, m.ProactiveReplicas = v1alpha1.MetricValueStatus{}, nil, nil
 	}
 	if v.Forecast != nil {
 		v.Forecast.PeakGPUs = ""
