@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -17,6 +18,8 @@ const (
 	keepUsage = 10 * time.Second
 	// freshUsage is how old it may be.
 	freshUsage = 2 * time.Minute
+	// forgetUsage is how long a namespace that nobody asks for is remembered.
+	forgetUsage = 10 * time.Minute
 )
 
 // Usage is what one pod uses: cores of CPU and bytes of memory.
@@ -28,9 +31,12 @@ type Usages struct {
 
 	mu    sync.Mutex
 	known map[string]*namespaceUsage
+	swept time.Time
 }
 
 type namespaceUsage struct {
+	asked time.Time // guarded by that of Usages
+
 	mu   sync.Mutex
 	at   time.Time
 	pods map[string]Usage
@@ -44,13 +50,7 @@ func NewUsages(client rest.Interface) *Usages {
 
 // Of returns what the pods of a namespace use, by name; those whose usage is not known, or old, are absent.
 func (u *Usages) Of(ctx context.Context, namespace string, now time.Time) (map[string]Usage, error) {
-	u.mu.Lock()
-	n := u.known[namespace]
-	if n == nil {
-		n = &namespaceUsage{}
-		u.known[namespace] = n
-	}
-	u.mu.Unlock()
+	n := u.namespace(namespace, now)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if age := now.Sub(n.at); age < 0 || age >= keepUsage {
@@ -60,6 +60,23 @@ func (u *Usages) Of(ctx context.Context, namespace string, now time.Time) (map[s
 		}
 	}
 	return n.pods, n.err
+}
+
+// namespace is that of a name; those that nobody asks for any more go.
+func (u *Usages) namespace(name string, now time.Time) *namespaceUsage {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if now.Sub(u.swept) > forgetUsage {
+		maps.DeleteFunc(u.known, func(_ string, n *namespaceUsage) bool { return now.Sub(n.asked) > forgetUsage })
+		u.swept = now
+	}
+	n := u.known[name]
+	if n == nil {
+		n = &namespaceUsage{}
+		u.known[name] = n
+	}
+	n.asked = now
+	return n
 }
 
 // podMetrics is what is used of a PodMetricsList (metrics.k8s.io/v1beta1).

@@ -60,6 +60,19 @@ func TestUsageIsThatOfAllContainersOfAPod(t *testing.T) {
 	}
 }
 
+func TestNamespacesThatNobodyAsksForAreForgotten(t *testing.T) {
+	u, asked := metricsAPI(t, func() (int, string) { return http.StatusOK, `{"items":[]}` })
+	u.known["gone"] = &namespaceUsage{asked: noon}
+	for after := time.Duration(0); after <= 2*forgetUsage; after += time.Minute {
+		if _, err := u.Of(t.Context(), "chat", noon.Add(after)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(u.known) != 1 || *asked != 21 {
+		t.Errorf("%d namespaces are remembered, want chat alone; asked %d times", len(u.known), *asked)
+	}
+}
+
 func TestWithoutAMetricsAPIUsageIsAnError(t *testing.T) {
 	u, _ := metricsAPI(t, func() (int, string) {
 		return http.StatusNotFound, `{"kind":"Status","status":"Failure","reason":"NotFound","code":404}`
