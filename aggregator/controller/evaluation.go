@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"math"
 	"strings"
 	"time"
 
@@ -77,12 +78,18 @@ type MetricEvaluation struct {
 	Forecast Prediction
 }
 
-// GPUTarget is the utilization of GPUs that the policy aims for, percent; 0 when none of its metrics says.
+// GPUTarget is the utilization of GPUs that the policy aims for, percent; 0 when none of its metrics says. An amount by pod is that of
+// what a pod holds.
 func (e Evaluation) GPUTarget() int32 {
 	for _, m := range e.Metrics {
-		if m.Spec.Is(v1alpha1.ResourceGPU) {
-			return toTarget(m.Spec.Target()).Percent
+		if !m.Spec.Is(v1alpha1.ResourceGPU) {
+			continue
 		}
+		target := toTarget(m.Spec.Target())
+		if target.Average > 0 && e.GPUsPerPod > 0 {
+			return int32(min(100, math.Round(100*target.Average/e.GPUsPerPod)))
+		}
+		return target.Percent
 	}
 	return 0
 }

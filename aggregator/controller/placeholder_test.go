@@ -97,6 +97,21 @@ func TestPlaceholdersComeANodesTimeBeforeTheReplicasAndGoWithThem(t *testing.T) 
 	}
 }
 
+func TestPlaceholdersAreAsManyWhereTheTargetIsAnAmountByPod(t *testing.T) {
+	var counts []int32
+	for _, target := range []v1alpha1.MetricTarget{
+		{Type: v1alpha1.UtilizationTarget, AverageUtilization: new(int32(20))}, {Type: v1alpha1.AverageValueTarget, AverageValue: new(resource.MustParse("200m"))},
+	} {
+		b := newBench(t, morning(), policy(auto, withPlaceholders(1800), func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) { p.Spec.Metrics[0].Resource.Target = target }))
+		if n := b.sync("fib-gpu", 0).Status.PlaceholderReplicas; n != nil {
+			counts = append(counts, *n)
+		}
+	}
+	if len(counts) != 2 || counts[0] != counts[1] {
+		t.Errorf("placeholders %v, want as many of both", counts)
+	}
+}
+
 func TestNoPlaceholdersComeForAForecastThatIsSwitchedOff(t *testing.T) {
 	b := newBench(t, morning(), policy(auto, withPlaceholders(1800), func(p *v1alpha1.AdvancedHorizontalPodAutoscaler) { p.Spec.Metrics[0].Forecast = new(false) }))
 	b.expectPlaceholders(b.sync("fib-gpu", 0), 0)

@@ -189,9 +189,9 @@ const (
 	// ConditionScalingLimited: more or fewer replicas were wanted than the bounds, the rate limit or the data allow, or than the
 	// cluster has GPUs for.
 	ConditionScalingLimited = "ScalingLimited"
-	// ConditionForecastReady: the forecast takes part in the decision.
+	// ConditionForecastReady: the forecast of a metric takes part in the decision, and that of none is lost.
 	ConditionForecastReady = "ForecastReady"
-	// ConditionDataFresh: there is fresh telemetry of every ready pod.
+	// ConditionDataFresh: there is fresh telemetry of every ready pod, and each metric is known.
 	ConditionDataFresh = "DataFresh"
 	// ConditionTargetConflict: something else scales the target, so that this policy scales nothing; the reason names it. Under
 	// `observer`, so that it would scale nothing if it acted.
