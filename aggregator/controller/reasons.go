@@ -24,14 +24,17 @@ func DecisionReasons() []string {
 func LimitReasons() []string {
 	return []string{
 		string(scaling.TooFewReplicas), string(scaling.TooManyReplicas), string(scaling.ScaleUpLimit), string(scaling.ScaleDownLimit), invalidBounds,
+		string(scaling.NoFreeGPUs), string(scaling.BudgetExceeded),
 	}
 }
 
-// Limited is by what the decision is limited, as a word; "" when it is not.
+// Limited is by what the decision is limited, as a word and in the order of the condition ScalingLimited; "" when it is not.
 func (e Evaluation) Limited() string {
 	switch {
 	case e.WrongBounds != "":
 		return invalidBounds
+	case e.Shortage.Reason != "":
+		return e.Shortage.Reason
 	case e.Decision != nil:
 		return string(e.Decision.Limited)
 	}
