@@ -55,10 +55,11 @@ func (b *board) Forgotten(namespace, name string) {
 }
 
 func (b *board) toMetrics(e controller.Evaluation) exporter.Policy {
+	ready, _ := e.Foretold()
 	p := exporter.Policy{
 		Namespace: e.Namespace, Name: e.Name, At: e.At, Took: e.Took,
 		Min: e.Min, Max: e.Max, Current: e.Current, TargetPercent: e.TargetPercent, Reason: e.Problem.Reason,
-		Limited: e.Limited(), ForecastReady: e.Forecast.Acts, Lead: e.Lead,
+		Limited: e.Limited(), ForecastReady: ready, Lead: e.Lead,
 	}
 	if !e.Data.Newest.IsZero() {
 		p.Age = new(e.At.Sub(e.Data.Newest))

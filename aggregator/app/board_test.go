@@ -59,7 +59,7 @@ func number(n int32) *int32 { return &n }
 
 // evaluated is an evaluation of which everything is known.
 func evaluated(at time.Time) controller.Evaluation {
-	return controller.Evaluation{
+	e := controller.Evaluation{
 		Namespace: "default", Name: "web", UID: "1", At: at, Took: 3 * time.Millisecond, Strategy: "auto",
 		TargetPercent: 20, Min: 1, Max: 8, Lead: 3 * time.Minute, Quantile: 0.95,
 		Metrics:  gpuAt(20),
@@ -75,6 +75,8 @@ func evaluated(at time.Time) controller.Evaluation {
 		},
 		Data: controller.Freshness{State: controller.True, Newest: at.Add(-1500 * time.Millisecond)},
 	}
+	e.Metrics[0].Forecast = e.Forecast
+	return e
 }
 
 func TestEvaluationBecomesMetricsAndPage(t *testing.T) {

@@ -181,3 +181,26 @@ func (f Freshness) and(metrics []MetricEvaluation) Freshness {
 	f.State, f.Note = False, Note{"MissingMetrics", said}
 	return f
 }
+
+// Foretold says whether the forecast of every metric that is forecast takes part in the decision, and how each was made or why it takes none.
+func (e Evaluation) Foretold() (acts bool, note Note) {
+	if len(e.Metrics) == 0 {
+		return e.Forecast.Acts, e.Forecast.Note
+	}
+	acts, note = true, Note{Reason: "SwitchedOff", Message: "no metric is forecast: the policy has it so"}
+	var said []string
+	for _, m := range e.Metrics {
+		if !m.Spec.Forecasts() {
+			continue
+		}
+		if len(said) == 0 || acts && !m.Forecast.Acts {
+			note = m.Forecast.Note
+		}
+		acts = acts && m.Forecast.Acts
+		said = append(said, m.ID+": "+m.Forecast.Note.Message)
+	}
+	if len(e.Metrics) > 1 && len(said) > 0 {
+		note.Message = strings.Join(said, "; ")
+	}
+	return acts && len(said) > 0, note
+}

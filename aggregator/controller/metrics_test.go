@@ -156,3 +156,28 @@ func TestAMetricWithoutHistoryLeavesTheForecastOfTheOthersInForce(t *testing.T) 
 		t.Errorf("proactive %v, %+v", got.Decision.Proactive, got.Metrics[1].Forecast.Note)
 	}
 }
+
+func TestTheForecastIsReadyWhenThatOfEachMetricIs(t *testing.T) {
+	spec := func(name v1alpha1.ResourceName, on bool) v1alpha1.MetricSpec {
+		return v1alpha1.MetricSpec{Resource: &v1alpha1.ResourceMetric{Name: name}, Forecast: &on}
+	}
+	acts := Prediction{Acts: true, Note: Note{"ForecastReady", "known"}}
+	learns := Prediction{Note: Note{"LearningDailyPattern", "3h are known"}}
+	gpu, cpu := MetricEvaluation{ID: "gpu", Spec: spec("gpu", true), Forecast: acts}, MetricEvaluation{ID: "cpu", Spec: spec("cpu", true), Forecast: learns}
+	off := MetricEvaluation{ID: "memory", Spec: spec("memory", false)}
+	for _, c := range []struct {
+		metrics []MetricEvaluation
+		acts    bool
+		note    Note
+	}{
+		{[]MetricEvaluation{gpu}, true, Note{"ForecastReady", "known"}},
+		{[]MetricEvaluation{cpu}, false, Note{"LearningDailyPattern", "3h are known"}}, // that of busy GPUs is known, and not asked for
+		{[]MetricEvaluation{gpu, off}, true, Note{"ForecastReady", "gpu: known"}},
+		{[]MetricEvaluation{gpu, cpu, off}, false, Note{"LearningDailyPattern", "gpu: known; cpu: 3h are known"}},
+		{[]MetricEvaluation{off}, false, Note{"SwitchedOff", "no metric is forecast: the policy has it so"}},
+	} {
+		if got, note := (Evaluation{Metrics: c.metrics, Forecast: acts}).Foretold(); got != c.acts || note != c.note {
+			t.Errorf("%d metrics: %v %q, want %v %q", len(c.metrics), got, note, c.acts, c.note)
+		}
+	}
+}

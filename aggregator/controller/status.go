@@ -107,11 +107,12 @@ func conditions(e Evaluation, act action) map[string]stated {
 	out[v1alpha1.ConditionScalingActive] = active(*e.Decision)
 	out[v1alpha1.ConditionScalingLimited] = limited(*e.Decision, e)
 	out[v1alpha1.ConditionDataFresh] = stated{e.Data.State, e.Data.Note}
+	acts, note := e.Foretold()
 	ready := False
-	if e.Forecast.Acts {
+	if acts {
 		ready = True
 	}
-	out[v1alpha1.ConditionForecastReady] = stated{ready, e.Forecast.Note}
+	out[v1alpha1.ConditionForecastReady] = stated{ready, note}
 	return out
 }
 

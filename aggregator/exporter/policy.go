@@ -28,7 +28,7 @@ type Policy struct {
 	Saturated *bool
 	// Reason is the decision's, or that of the problem which prevented one. Limited is by what it is limited, "" when it is not.
 	Reason, Limited string
-	// ForecastReady: the forecast takes part in the decision. DataFresh: there is telemetry of every ready pod; nil where
+	// ForecastReady: the forecasts take part in the decision. DataFresh: there is telemetry of every ready pod; nil where
 	// there is none to wait for.
 	ForecastReady bool
 	DataFresh     *bool
@@ -72,7 +72,7 @@ func newPolicyDescriptions(decisions, limits []string) policyDescriptions {
 		utilization:   policy("utilization_ratio", "Utilization of the ready pods by that metric; absent while none of them is known."),
 		saturated:     policy("saturated", "1 when the ready pods are busy all the time, so that demand may be more than is seen, otherwise 0; absent while their load is not known."),
 		lead:          policy("lead_time_seconds", "How far ahead pods are asked for: scaleUpForward, or what it is measured to be."),
-		forecastReady: policy("forecast_ready", "1 when the forecast takes part in the decision, otherwise 0."),
+		forecastReady: policy("forecast_ready", "1 when the forecasts of all metrics that have one take part in the decision, otherwise 0."),
 		peak: policy("forecast_peak_gpus",
 			"Largest demand forecast, in busy GPUs, from now until the policy's lead time (scaleUpForward) and one step of the forecast (five minutes) ahead, at a quantile.", "quantile"),
 		dataFresh: policy("data_fresh", "1 when there is fresh telemetry of every ready pod, 0 when some is missing; absent without ready pods."),
