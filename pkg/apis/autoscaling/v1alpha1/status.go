@@ -41,7 +41,7 @@ type AdvancedHorizontalPodAutoscalerStatus struct {
 	// +optional
 	ReactiveReplicas *int32 `json:"reactiveReplicas,omitempty"`
 
-	// The forecast the proactive half uses.
+	// The forecast of the workload's busy GPUs, which the metric `gpu` uses. Those of other metrics are in the condition ForecastReady.
 	// +optional
 	Forecast *ForecastStatus `json:"forecast,omitempty"`
 
@@ -66,6 +66,7 @@ type AdvancedHorizontalPodAutoscalerStatus struct {
 	// Absent while they are not, and while their load is not known.
 	// +optional
 	SaturatedSince *metav1.Time `json:"saturatedSince,omitempty"`
+
 	// How many placeholder pods are asked for; absent when there is no Deployment of them.
 	// +optional
 	PlaceholderReplicas *int32 `json:"placeholderReplicas,omitempty"`
@@ -189,7 +190,7 @@ const (
 	// ConditionScalingLimited: more or fewer replicas were wanted than the bounds, the rate limit or the data allow, or than the
 	// cluster has GPUs for.
 	ConditionScalingLimited = "ScalingLimited"
-	// ConditionForecastReady: the forecast takes part in the decision.
+	// ConditionForecastReady: the forecasts of all metrics that are forecast take part in the decision.
 	ConditionForecastReady = "ForecastReady"
 	// ConditionDataFresh: there is fresh telemetry of every ready pod.
 	ConditionDataFresh = "DataFresh"
