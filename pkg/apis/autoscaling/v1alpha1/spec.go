@@ -93,7 +93,7 @@ type AdvancedHorizontalPodAutoscalerSpec struct {
 	// The workload to scale, in the policy's own namespace: anything with a scale subresource whose status names a pod
 	// selector (Deployment, StatefulSet, ReplicaSet and most custom kinds), or a Knative Service (`serving.knative.dev/v1`), of whose
 	// latest ready Revision the annotation autoscaling.knative.dev/min-scale is set; Knative may run more. One autoscaler acts on a target: of several
-	// policies that act the oldest, and none while a HorizontalPodAutoscaler (a KEDA ScaledObject has one) is on the same
+	// policies that act the oldest, paused or not, and none while a HorizontalPodAutoscaler (a KEDA ScaledObject has one) is on the same
 	// target. The others get the condition TargetConflict=True, whose reason names what scales it, and AbleToScale=False, reason
 	// TargetConflict. `observer` may run beside any of them and shows the same condition. A HorizontalPodAutoscaler that the
 	// annotation autoscaling.foretide.dev/takeover-hpa names is taken over while the policy acts, and handed back after that.
