@@ -220,7 +220,9 @@ func TestExplainSaysWhatItNeeds(t *testing.T) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
-	if err := Explain(t.Context(), []string{"--policy=a/b", "--kubernetes.kubeconfig=/nowhere"}, io.Discard); err == nil || !strings.Contains(err.Error(), "--kubernetes.kubeconfig") {
-		t.Errorf("no kubeconfig: %v", err)
+	for _, name := range []string{"--policy=a/b", "ahpa/b"} {
+		if err := Explain(t.Context(), []string{name, "--kubernetes.kubeconfig=/nowhere"}, io.Discard); err == nil || !strings.Contains(err.Error(), "--kubernetes.kubeconfig") {
+			t.Errorf("%s, no kubeconfig: %v", name, err)
+		}
 	}
 }
