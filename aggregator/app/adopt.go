@@ -86,7 +86,7 @@ func adopted(hpa *autoscalingv2.HorizontalPodAutoscaler) (string, error) {
 	target, from := gpuTarget(spec.Metrics)
 	switch {
 	case from < 0:
-		note("None of its metrics is the utilization of GPUs: averageUtilization is a guess, choose what your pods should have.")
+		note("None of its metrics is the utilization of GPUs: the target of gpu is a guess, choose what your pods should have, or take gpu out if they have none.")
 	case target < 1:
 		target = 1
 	}

@@ -13,6 +13,7 @@ import (
 	rating "github.com/foretide/foretide/aggregator/accuracy"
 	"github.com/foretide/foretide/aggregator/controller"
 	"github.com/foretide/foretide/aggregator/exporter"
+	"github.com/foretide/foretide/aggregator/scaling"
 	"github.com/foretide/foretide/aggregator/storage"
 	"github.com/foretide/foretide/aggregator/ui"
 )
@@ -66,7 +67,7 @@ func (b *board) toMetrics(e controller.Evaluation) exporter.Policy {
 	if d := e.Decision; d != nil {
 		p.Desired, p.Proactive, p.Reactive = &d.Replicas, d.Proactive, d.Reactive
 		p.UtilizationPercent, p.Reason = d.CurrentPercent, string(d.Reason)
-		if d.CurrentPercent != nil {
+		if slices.ContainsFunc(d.Metrics, func(m scaling.Reading) bool { return m.Percent != nil }) {
 			p.Saturated = &d.Saturated
 		}
 	}
@@ -113,11 +114,14 @@ func (b *board) Policies(now time.Time) []ui.Policy {
 func (b *board) toPage(e controller.Evaluation, now time.Time) ui.Policy {
 	p := ui.Policy{
 		Namespace: e.Namespace, Name: e.Name, Strategy: string(e.Strategy), Target: e.Workload.Kind + " " + e.Workload.Name,
-		TargetPercent: e.TargetPercent, Min: e.Min, Max: e.Max, Current: e.Current,
+		Min: e.Min, Max: e.Max, Current: e.Current,
 		Reason: e.Problem.Reason, Message: e.Problem.Message, Forecast: e.Forecast.Note.Message,
 	}
+	for _, m := range metricsIn(e) {
+		p.Metrics = append(p.Metrics, ui.Metric(m))
+	}
 	if d := e.Decision; d != nil {
-		p.Desired, p.Proactive, p.Reactive, p.UtilizationPercent = &d.Replicas, d.Proactive, d.Reactive, d.CurrentPercent
+		p.Desired, p.Proactive, p.Reactive = &d.Replicas, d.Proactive, d.Reactive
 		p.Reason, p.Message = string(d.Reason), d.Message
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

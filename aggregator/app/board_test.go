@@ -107,7 +107,7 @@ func TestEvaluationBecomesMetricsAndPage(t *testing.T) {
 		`foretide_policy_decision_reason{namespace="default",policy="web",reason="ForecastDemand"} 1`,
 		`foretide_policy_decision_reason{namespace="default",policy="web",reason="Steady"} 0`,
 		`foretide_policy_limited_reason{namespace="default",policy="web",reason="ScaleUpLimit"} 1`,
-		`foretide_policy_limited_reason{namespace="default",policy="web",reason="InvalidBounds"} 0`,
+		`foretide_policy_limited_reason{namespace="default",policy="web",reason="NoFreeGPUs"} 0`,
 		`foretide_aggregator_decision_telemetry_age_seconds_sum 1.5`,
 		`foretide_policy_forecast_peak_gpus{namespace="default",policy="web",quantile="0.95"} 0.75`,
 		`foretide_forecast_demand_gpus{kind="Deployment",lead="1m",name="web",namespace="default",quantile="0.95"} 3`,
@@ -119,7 +119,7 @@ func TestEvaluationBecomesMetricsAndPage(t *testing.T) {
 	}
 	got := b.Policies(now)
 	want := []ui.Policy{{
-		Namespace: "default", Name: "web", Strategy: "auto", Target: "Deployment web", TargetPercent: 20, UtilizationPercent: number(29),
+		Namespace: "default", Name: "web", Strategy: "auto", Target: "Deployment web", Metrics: []ui.Metric{{Name: "gpu", Target: "20%", Current: "29%"}},
 		Min: 1, Max: 8, Current: number(2), Desired: number(4), Proactive: number(4), Reactive: number(3), Reason: "ForecastDemand", Message: "4 replicas", Forecast: "seasonal",
 		Mean: ui.Line{Start: now, Step: time.Minute, Values: []float64{1, 2}}, Upper: ui.Line{Start: now, Step: time.Minute, Values: []float64{3, 4}},
 		UpperName: "p95",
@@ -157,7 +157,7 @@ func TestWhatIsNotKnownIsAbsent(t *testing.T) {
 	}
 	p := b.Policies(now)[0]
 	if p.Reason != "TargetNotFound" || p.Message != "there is no Deployment web" || p.Current != nil || p.Desired != nil || p.Reactive != nil || p.Proactive != nil ||
-		p.UtilizationPercent != nil || p.Mean.Values != nil || p.Upper.Values != nil || p.UpperName != "" {
+		p.Metrics != nil || p.Mean.Values != nil || p.Upper.Values != nil || p.UpperName != "" {
 		t.Errorf("page: %+v", p)
 	}
 }

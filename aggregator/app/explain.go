@@ -37,7 +37,10 @@ func Explain(ctx context.Context, args []string, out io.Writer) error {
 			return *namespace, nil
 		}
 		in, _, err := access.Namespace()
-		return in, err
+		if err != nil {
+			return "", fmt.Errorf("--kubernetes.kubeconfig: %w", err)
+		}
+		return in, nil
 	})
 	if err != nil {
 		return err

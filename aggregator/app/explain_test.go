@@ -185,13 +185,44 @@ func TestWhatIsNotKnownIsSaid(t *testing.T) {
 	}
 }
 
+func TestEachMetricsForecastIsExplained(t *testing.T) {
+	p := explained()
+	p.Spec.Metrics = append(p.Spec.Metrics, v1alpha1.MetricSpec{Type: v1alpha1.MetricSourceResource, Resource: &v1alpha1.ResourceMetric{
+		Name: v1alpha1.ResourceCPU, Target: v1alpha1.MetricTarget{Type: v1alpha1.UtilizationTarget, AverageUtilization: new(int32(70))},
+	}})
+	p.Status.ProactiveReplicas = new(int32(7))
+	p.Status.CurrentMetrics = []v1alpha1.MetricStatus{
+		{ReactiveReplicas: new(int32(2)), ProactiveReplicas: new(int32(3))}, {ReactiveReplicas: new(int32(5)), ProactiveReplicas: new(int32(7))},
+	}
+	p.Status.Forecast = &v1alpha1.ForecastStatus{Method: "seasonal", HistorySeconds: 86400}
+	var out bytes.Buffer
+	explain(&out, p, today)
+	for _, want := range []string{
+		"gpu is not known, the target is 60%; that asks for 2 replicas, its forecast for 3 replicas\n",
+		"cpu is not known, the target is 70%; that asks for 5 replicas, its forecast for 7 replicas\n",
+		"seasonal, from 1 day of history; that asks for 3 replicas\n", // of busy GPUs
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in:\n%s", want, out.String())
+		}
+	}
+	p.Spec.Metrics = p.Spec.Metrics[1:]
+	out.Reset()
+	explain(&out, p, today)
+	if want := "; no metric of the policy uses it\n"; !strings.Contains(out.String(), want) {
+		t.Errorf("%q is not in:\n%s", want, out.String())
+	}
+}
+
 func TestExplainSaysWhatItNeeds(t *testing.T) {
 	for _, name := range []string{"", "fib-gpu", "/fib-gpu", "default/", "ahpa/"} {
 		if err := Explain(t.Context(), []string{"--policy=" + name}, io.Discard); err == nil || !strings.Contains(err.Error(), "it must be namespace/name") {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
-	if err := Explain(t.Context(), []string{"--policy=a/b", "--kubernetes.kubeconfig=/nowhere"}, io.Discard); err == nil || !strings.Contains(err.Error(), "--kubernetes.kubeconfig") {
-		t.Errorf("no kubeconfig: %v", err)
+	for _, name := range []string{"--policy=a/b", "ahpa/b"} {
+		if err := Explain(t.Context(), []string{name, "--kubernetes.kubeconfig=/nowhere"}, io.Discard); err == nil || !strings.Contains(err.Error(), "--kubernetes.kubeconfig") {
+			t.Errorf("%s, no kubeconfig: %v", name, err)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package app
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,7 +33,11 @@ func explain(out io.Writer, p *v1alpha1.AdvancedHorizontalPodAutoscaler, now tim
 		if i < len(s.CurrentMetrics) {
 			seen = s.CurrentMetrics[i]
 		}
-		line("Load", "%s is %s, the target is %s; that asks for %s", m.ID(), valueIn(seen.Current()), targetIn(m.Target()), count(seen.ReactiveReplicas))
+		foretold := ""
+		if len(p.Spec.Metrics) > 1 && seen.ProactiveReplicas != nil {
+			foretold = ", its forecast for " + count(seen.ProactiveReplicas)
+		}
+		line("Load", "%s is %s, the target is %s; that asks for %s%s", m.ID(), valueIn(seen.Current()), targetIn(m.Target()), count(seen.ReactiveReplicas), foretold)
 	}
 	if s.SaturatedSince != nil {
 		line("", "the pods have been busy all the time since %s: there may be more demand than is seen", clock(*s.SaturatedSince))
@@ -125,7 +130,7 @@ func standing(p *v1alpha1.AdvancedHorizontalPodAutoscaler) string {
 	return what + fmt.Sprintf("; the strategy is %s", p.Spec.ScaleStrategy)
 }
 
-// foretold says what the forecast asks for, or why it asks for nothing.
+// foretold says what the forecast of busy GPUs asks for, or why it asks for nothing.
 func foretold(p *v1alpha1.AdvancedHorizontalPodAutoscaler) string {
 	s := p.Status
 	if s.Forecast == nil {
@@ -144,10 +149,20 @@ func foretold(p *v1alpha1.AdvancedHorizontalPodAutoscaler) string {
 	if s.LeadTimePods > 0 {
 		text += fmt.Sprintf(" (what nine in ten of %d pods took to start)", s.LeadTimePods)
 	}
-	if s.ProactiveReplicas == nil {
+	gpu := slices.IndexFunc(p.Spec.Metrics, func(m v1alpha1.MetricSpec) bool { return m.Is(v1alpha1.ResourceGPU) })
+	asks := s.ProactiveReplicas
+	if len(p.Spec.Metrics) > 1 && gpu >= 0 && gpu < len(s.CurrentMetrics) {
+		asks = s.CurrentMetrics[gpu].ProactiveReplicas
+	}
+	switch {
+	case gpu < 0:
+		return text + "; no metric of the policy uses it"
+	case !p.Spec.Metrics[gpu].Forecasts():
+		return text + "; it is switched off in the policy"
+	case asks == nil:
 		return text + "; it takes no part yet"
 	}
-	return text + "; that asks for " + count(s.ProactiveReplicas)
+	return text + "; that asks for " + count(asks)
 }
 
 // graded says how good forecasts were.

@@ -56,13 +56,7 @@ func (a *aggregator) reportInput(ctx context.Context, e controller.Evaluation, n
 	if d := e.Decision; d != nil {
 		in.Reason, in.Message = string(d.Reason), d.Message
 	}
-	for i, m := range e.Metrics {
-		shown := report.Metric{Name: m.ID, Target: targetIn(m.Spec.Target()), Current: "unknown"}
-		if e.Decision != nil && i < len(e.Decision.Metrics) {
-			shown.Current = readingIn(e.Decision.Metrics[i])
-		}
-		in.Metrics = append(in.Metrics, shown)
-	}
+	in.Metrics = metricsIn(e)
 	in.Next.Note = e.Forecast.Note.Message
 	if f := e.Forecast.Forecast; f != nil {
 		median, err := f.Quantile(rating.Median)
@@ -81,6 +75,18 @@ func (a *aggregator) reportInput(ctx context.Context, e controller.Evaluation, n
 	var err error
 	in.Past, err = a.reportPast(ctx, e, now)
 	return in, err
+}
+
+// metricsIn are a policy's metrics in words.
+func metricsIn(e controller.Evaluation) (out []report.Metric) {
+	for i, m := range e.Metrics {
+		shown := report.Metric{Name: m.ID, Target: targetIn(m.Spec.Target()), Current: "unknown"}
+		if e.Decision != nil && i < len(e.Decision.Metrics) {
+			shown.Current = readingIn(e.Decision.Metrics[i])
+		}
+		out = append(out, shown)
+	}
+	return out
 }
 
 // readingIn is what a metric is now, in words.

@@ -52,6 +52,9 @@ func TestMoreThanTheClusterHasGPUsForIsAskedForAndSaid(t *testing.T) {
 	p := b.sync("fib-gpu", 0)
 	b.expectScaled("bert@1=6")
 	expectCondition(t, p, v1alpha1.ConditionScalingLimited, "True NoFreeGPUs")
+	if got := b.shown["default/fib-gpu"].Limited(); got != "NoFreeGPUs" {
+		t.Errorf("metrics say it is limited by %q", got)
+	}
 	want := "6 replicas are wanted and 2 have a node: 4 more GPUs of type A100 are wanted, 1 are free, which is room for 1 replicas"
 	if got := message(p); got != want {
 		t.Errorf("it says %q, want %q", got, want)

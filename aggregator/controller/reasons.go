@@ -28,7 +28,7 @@ func LimitReasons() []string {
 	}
 }
 
-// Limited is by what the decision is limited, as a word; "" when it is not.
+// Limited is by what the decision is limited, as a word and in the order of the condition ScalingLimited; "" when it is not.
 func (e Evaluation) Limited() string {
 	switch {
 	case e.WrongBounds != "":

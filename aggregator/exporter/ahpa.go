@@ -18,7 +18,7 @@ func newAHPADescriptions() ahpaDescriptions {
 		requested: ahpa("requested_pods", "Replicas decided."),
 		max:       ahpa("max_pods", "Upper bound of the policy."),
 		min:       ahpa("min_pods", "Lower bound of the policy."),
-		target:    ahpa("target_metric", "GPU utilization the policy aims for, percent."),
+		target:    ahpa("target_metric", "Utilization the policy's first metric aims for, percent; absent where its target is another."),
 	}
 }
 
@@ -37,5 +37,7 @@ func (d ahpaDescriptions) collect(out chan<- prometheus.Metric, p Policy) {
 	put(d.requested, p.Desired)
 	put(d.max, &p.Max)
 	put(d.min, &p.Min)
-	put(d.target, &p.TargetPercent)
+	if p.TargetPercent > 0 {
+		put(d.target, &p.TargetPercent)
+	}
 }

@@ -109,9 +109,10 @@ func TestUnknownValuesHaveNoSeries(t *testing.T) {
 	e := exporter(t, &now, nil, nil)
 	p := whole()
 	p.Current, p.Desired, p.Proactive, p.Reactive, p.UtilizationPercent, p.DataFresh, p.Saturated, p.Peaks, p.Accuracies = nil, nil, nil, nil, nil, nil, nil, nil, nil
+	p.TargetPercent = 0 // of a queue, say
 	e.Observe(p)
 	got := exposition(t, e)
-	for _, name := range []string{"current_replicas", "desired_replicas", "proactive", "reactive", "utilization_ratio", "data_fresh", "forecast_peak", "policy_forecast_wape", "policy_forecast_coverage", "foretide_forecast_", "ahpa_"} {
+	for _, name := range []string{"current_replicas", "desired_replicas", "proactive", "reactive", "utilization_ratio", "target_ratio", "data_fresh", "forecast_peak", "policy_forecast_wape", "policy_forecast_coverage", "foretide_forecast_", "ahpa_"} {
 		if strings.Contains(got, name) {
 			t.Errorf("there is a series of %s:\n%s", name, got)
 		}

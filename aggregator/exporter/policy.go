@@ -20,14 +20,15 @@ type Policy struct {
 
 	Min, Max                              int32
 	Current, Desired, Proactive, Reactive *int32
-	TargetPercent                         int32
-	UtilizationPercent                    *int32
+	// TargetPercent is the utilization that the first metric aims for, 0 when it aims for none; UtilizationPercent what that is now.
+	TargetPercent      int32
+	UtilizationPercent *int32
 	// Lead is how far ahead pods are asked for. Saturated: the ready pods are busy all the time; nil while their load is not known.
 	Lead      time.Duration
 	Saturated *bool
 	// Reason is the decision's, or that of the problem which prevented one. Limited is by what it is limited, "" when it is not.
 	Reason, Limited string
-	// ForecastReady: the forecast takes part in the decision. DataFresh: there is telemetry of every ready pod; nil where
+	// ForecastReady: the forecasts take part in the decision. DataFresh: there is telemetry of every ready pod; nil where
 	// there is none to wait for.
 	ForecastReady bool
 	DataFresh     *bool
@@ -67,13 +68,13 @@ func newPolicyDescriptions(decisions, limits []string) policyDescriptions {
 		reactive:      policy("reactive_replicas", "Replicas the present load asks for; absent while it is not known."),
 		min:           policy("min_replicas", "Lower bound of the policy."),
 		max:           policy("max_replicas", "Upper bound of the policy."),
-		target:        policy("target_ratio", "GPU utilization the policy aims for."),
-		utilization:   policy("utilization_ratio", "GPU utilization of the ready pods whose load is known; absent while none is."),
+		target:        policy("target_ratio", "Utilization the policy's first metric aims for, such as that of GPUs; absent where its target is another."),
+		utilization:   policy("utilization_ratio", "Utilization of the ready pods by that metric; absent while none of them is known."),
 		saturated:     policy("saturated", "1 when the ready pods are busy all the time, so that demand may be more than is seen, otherwise 0; absent while their load is not known."),
 		lead:          policy("lead_time_seconds", "How far ahead pods are asked for: scaleUpForward, or what it is measured to be."),
-		forecastReady: policy("forecast_ready", "1 when the forecast takes part in the decision, otherwise 0."),
+		forecastReady: policy("forecast_ready", "1 when the forecasts of all metrics that have one take part in the decision, otherwise 0."),
 		peak: policy("forecast_peak_gpus",
-			"Largest demand forecast, in busy GPUs, from now until the policy's lead time (scaleUpForward) and one minute ahead, at a quantile.", "quantile"),
+			"Largest demand forecast, in busy GPUs, from now until the policy's lead time (scaleUpForward) and one step of the forecast (five minutes) ahead, at a quantile.", "quantile"),
 		dataFresh: policy("data_fresh", "1 when there is fresh telemetry of every ready pod, 0 when some is missing; absent without ready pods."),
 		wape: policy("forecast_wape_ratio",
 			"Error of the median forecast 15 minutes or an hour ahead, whichever is next above the lead time, as a part of the demand that came. Absent when less than a quarter of the time could be compared.", "over"),
@@ -108,7 +109,9 @@ func (d policyDescriptions) collect(out chan<- prometheus.Metric, p Policy) {
 	count(d.reactive, p.Reactive)
 	put(d.min, float64(p.Min))
 	put(d.max, float64(p.Max))
-	put(d.target, float64(p.TargetPercent)/100)
+	if p.TargetPercent > 0 {
+		put(d.target, float64(p.TargetPercent)/100)
+	}
 	if p.UtilizationPercent != nil {
 		put(d.utilization, float64(*p.UtilizationPercent)/100)
 	}

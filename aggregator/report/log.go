@@ -34,7 +34,7 @@ var why = map[string]string{
 	"OutsideBounds":       "the replicas were outside the bounds",
 	"Settling":            "the ready pods had just changed",
 	"NoTelemetry":         "neither load nor forecast is known: held",
-	"PartialTelemetry":    "fewer would do, but the load of a pod or the forecast is missing: held",
+	"PartialTelemetry":    "fewer would do, but a metric, that of a pod, or a forecast is missing: held",
 	"ScalingDisabled":     "the target has no replicas: someone switched it off",
 	"InvalidPolicy":       "the policy cannot be followed: held",
 	"TargetNotFound":      "the scale target is not there",

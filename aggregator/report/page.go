@@ -35,7 +35,7 @@ func (r Report) HTML(w io.Writer) error {
 	pods.actual, pods.predicted, pods.whole = r.Pods.Actual, r.Pods.Predicted, true
 	shown := min(len(r.Decisions), mostShown)
 	return page.Execute(w, view{
-		Report: r, QuantileName: quantile, Aim: percent(Number(r.TargetRatio)), FromForecast: r.fromForecast(), Rule: Rule, GPUPlots: gpus.plots(), PodPlots: pods.plots(),
+		Report: r, QuantileName: quantile, Aim: percent(Number(r.TargetRatio)), FromForecast: r.fromForecast(), GPUsAlone: r.gpusAlone(), Rule: Rule, GPUPlots: gpus.plots(), PodPlots: pods.plots(),
 		Lead: spell(time.Duration(r.LeadSeconds * float64(time.Second)).String()), Shown: r.Decisions[:shown], Older: len(r.Decisions) - shown, Hours: fmt.Sprintf("%.0f", r.Compared.hours()),
 	})
 }
@@ -43,11 +43,11 @@ func (r Report) HTML(w io.Writer) error {
 // view is what the template sees.
 type view struct {
 	Report
-	QuantileName, Aim, Lead, Hours, FromForecast string
-	Rule                                         []string
-	Shown                                        []Decision
-	Older                                        int // how many more there are
-	GPUPlots, PodPlots                           []plot
+	QuantileName, Aim, Lead, Hours, FromForecast, GPUsAlone string
+	Rule                                                    []string
+	Shown                                                   []Decision
+	Older                                                   int // how many more there are
+	GPUPlots, PodPlots                                      []plot
 }
 
 // fromForecast says which part of the predicted pods was not decided then; "" when all was.
@@ -59,6 +59,15 @@ func (r Report) fromForecast() string {
 		return fmt.Sprintf("where that is not known (%.0f %% of the time), what the forecast %s before asks for", math.Ceil(100*foretold), spell(r.GPUs.Lead))
 	}
 	return ""
+}
+
+// gpusAlone says what the page leaves out of a policy that decides on more than the utilization of GPUs; "" when it decides on nothing else.
+func (r Report) gpusAlone() string {
+	if len(r.Metrics) == 0 || len(r.Metrics) == 1 && r.Metrics[0].Name == "gpu" && strings.HasSuffix(r.Metrics[0].Target, "%") {
+		return ""
+	}
+	return fmt.Sprintf("What the forecast asks for is counted in busy GPUs alone, at %s of what the pods' GPUs can do; what was decided has every metric in it.",
+		percent(Number(r.TargetRatio)))
 }
 
 func percent(n Number) string {

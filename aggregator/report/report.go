@@ -31,7 +31,8 @@ type Input struct {
 	Metrics []Metric
 	// Reason and Message are those of the decision in force.
 	Reason, Message string
-	// TargetRatio is the utilization that pods should have, 0 to 1; GPUsPerPod what a pod holds now, 0 where that is not known.
+	// TargetRatio is the utilization that the pods' GPUs should have, 0 to 1; 1 where the policy names none. GPUsPerPod is what a pod holds
+	// now, 0 where that is not known.
 	TargetRatio, GPUsPerPod float64
 	// Quantile is what the policy scales by, 0 to 1; Lead how long before it needs a pod it asks for it.
 	Quantile float64

@@ -271,6 +271,28 @@ func TestNothingKnownIsAPageThatSaysSo(t *testing.T) {
 	}
 }
 
+func TestThePageSaysThatForecastPodsAreOfBusyGPUsAlone(t *testing.T) {
+	const want = "counted in busy GPUs alone, at 50\u00a0% of what"
+	in := week(always(1), always(2), always(2))
+	for _, c := range []struct {
+		metrics []Metric
+		said    bool
+	}{
+		{[]Metric{{"gpu", "50%", "47%"}}, false},
+		{[]Metric{{"gpu", "50%", "47%"}, {"queue", "5 by pod", "2 by pod"}}, true},
+		{[]Metric{{"queue", "5 by pod", "2 by pod"}}, true},
+	} {
+		in.Metrics = c.metrics
+		var page strings.Builder
+		if err := Build(in).HTML(&page); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(page.String(), want) != c.said {
+			t.Errorf("%v: said is %v", c.metrics, !c.said)
+		}
+	}
+}
+
 func TestWhatUsersWriteIsNoMarkup(t *testing.T) {
 	in := week(always(1), always(2), always(2))
 	in.Message = `<script>alert("x")</script>`

@@ -16,7 +16,7 @@ const (
 	proactiveSeries = "foretide_policy_proactive_replicas"
 	reactiveSeries  = "foretide_policy_reactive_replicas"
 	// reasonSeries is 1 for the reason in its further label.
-	reasonSeries = "foretide_policy_decision_info"
+	reasonSeries = "foretide_policy_decision_reason"
 	reasonLabel  = "reason"
 )
 

@@ -14,16 +14,15 @@ import (
 
 // Policy is what the page shows of one policy. Pointers are nil when the value is not known.
 type Policy struct {
-	Namespace, Name    string
-	Strategy           string
-	Target             string
-	TargetPercent      int32
-	UtilizationPercent *int32
-	Min, Max           int32
-	Current, Desired   *int32
-	Proactive          *int32
-	Reactive           *int32
-	Reason, Message    string
+	Namespace, Name  string
+	Strategy         string
+	Target           string
+	Metrics          []Metric
+	Min, Max         int32
+	Current, Desired *int32
+	Proactive        *int32
+	Reactive         *int32
+	Reason, Message  string
 	// Forecast says how the forecast was made, or why there is none.
 	Forecast string
 	// Actual is the demand of the past, Earlier what was forecast of it an hour before, Mean and Upper the forecast, all in busy GPUs.
@@ -31,6 +30,9 @@ type Policy struct {
 	// UpperName is the quantile drawn, such as p95.
 	UpperName string
 }
+
+// Metric is one thing the policy decides on, in words with units.
+type Metric struct{ Name, Target, Current string }
 
 // Source gives what the page shows.
 type Source interface {

@@ -46,6 +46,15 @@ func TestPageShowsUnknownAsDashAndEscapesNames(t *testing.T) {
 	}
 }
 
+func TestPageShowsEachMetricBesideItsTarget(t *testing.T) {
+	body := get(t, Policy{Metrics: []Metric{{"gpu", "20%", "29%"}, {"sum(rate(x[1m])) > 1", "20 by pod", "unknown"}}})
+	for _, want := range []string{"<dt>gpu</dt><dd>29% <small>of 20%</small>", "<dt>sum(rate(x[1m])) &gt; 1</dt><dd>unknown <small>of 20 by pod</small>"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("page lacks %q:\n%s", want, body)
+		}
+	}
+}
+
 func TestPathLeavesAGapWhereDataIsAbsent(t *testing.T) {
 	l := Line{at.Add(-3 * time.Hour), time.Hour, []float64{1, math.NaN(), 2}}
 	c := draw(at, l, Line{}, Line{}, Line{})

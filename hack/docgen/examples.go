@@ -67,7 +67,7 @@ func aggregatorMetrics() (_ []metric, err error) {
 	}
 	var n int32
 	var fresh bool
-	e.Observe(aggregator.Policy{At: time.Now(), Current: &n, Desired: &n, Proactive: &n, Reactive: &n, UtilizationPercent: &n,
+	e.Observe(aggregator.Policy{At: time.Now(), Current: &n, Desired: &n, Proactive: &n, Reactive: &n, TargetPercent: 1, UtilizationPercent: &n,
 		Reason: "Steady", DataFresh: &fresh, Saturated: &fresh, Peaks: make([]aggregator.Peak, 1), Accuracies: make([]aggregator.Accuracy, 1)})
 	r.MustRegister(e, aggregator.NewCluster(aggregator.ClusterOptions{
 		GPUs:   func() []aggregator.GPUs { return make([]aggregator.GPUs, 1) },

@@ -38,7 +38,7 @@ type ScalingRules struct {
 	// +optional
 	Policies []ScalingPolicy `json:"policies,omitempty"`
 
-	// By how much utilization may be off the target in this direction before anything moves, as a share of the target: 0 to 1,
+	// By how much a metric may be off its target in this direction before anything moves, as a share of the target: 0 to 1,
 	// default 0.1.
 	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).compareTo(quantity('0')) >= 0 && quantity(string(self)).compareTo(quantity('1')) <= 0",message="must be from 0 to 1"
 	// +optional

@@ -7,22 +7,22 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// AdvancedHorizontalPodAutoscaler scales a workload on the GPU load of its pods: by what they do now (reactive, with the
-// arithmetic of the HorizontalPodAutoscaler) and by what their own history says they will do (proactive). The larger of the
-// two wins, within minReplicas and maxReplicas. Missing or stale telemetry never scales down.
+// AdvancedHorizontalPodAutoscaler scales a workload on the load of its GPUs and on other metrics: by what they are now (reactive,
+// with the arithmetic of the HorizontalPodAutoscaler) and by what their own history says they will be (proactive). The larger of
+// the two wins, within minReplicas and maxReplicas. Missing or stale telemetry never scales down.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:path=advancedhorizontalpodautoscalers,singular=advancedhorizontalpodautoscaler,shortName=ahpa,categories=all
 // +kubebuilder:subresource:status
-// +kubebuilder:printcolumn:name="Strategy",type=string,JSONPath=`.spec.scaleStrategy`,description="observer computes and shows, auto also scales"
+// +kubebuilder:printcolumn:name="Strategy",type=string,JSONPath=`.spec.scaleStrategy`,description="observer computes and shows, the others also scale"
 // +kubebuilder:printcolumn:name="Reference",type=string,JSONPath=`.spec.scaleTargetRef.name`,description="name of the workload that is scaled"
-// +kubebuilder:printcolumn:name="Metric",type=string,JSONPath=`.spec.metrics[0].resource.name`,description="what the decision is made on"
-// +kubebuilder:printcolumn:name="Target(%)",type=integer,JSONPath=`.spec.metrics[0].resource.target.averageUtilization`,description="wanted utilization of the pods' GPUs, percent"
-// +kubebuilder:printcolumn:name="Current(%)",type=integer,JSONPath=`.status.currentMetrics[0].resource.current.averageUtilization`,description="utilization of the ready pods' GPUs now, percent; empty while unknown"
+// +kubebuilder:printcolumn:name="Metric",type=string,JSONPath=`.spec.metrics[0].resource.name`,description="the first metric, where it is a resource"
+// +kubebuilder:printcolumn:name="Target(%)",type=integer,JSONPath=`.spec.metrics[0].resource.target.averageUtilization`,description="utilization wanted of the first metric, percent; empty where it is no resource or its target is another"
+// +kubebuilder:printcolumn:name="Current(%)",type=integer,JSONPath=`.status.currentMetrics[0].resource.current.averageUtilization`,description="utilization of the ready pods by that metric now, percent; empty while unknown"
 // +kubebuilder:printcolumn:name="DesiredPods",type=integer,JSONPath=`.status.desiredReplicas`,description="replicas decided"
 // +kubebuilder:printcolumn:name="Replicas",type=integer,JSONPath=`.status.currentReplicas`,description="replicas the workload is set to"
-// +kubebuilder:printcolumn:name="MinPods",type=integer,JSONPath=`.spec.minReplicas`,description="lower bound"
-// +kubebuilder:printcolumn:name="MaxPods",type=integer,JSONPath=`.spec.maxReplicas`,description="upper bound"
+// +kubebuilder:printcolumn:name="MinPods",type=integer,JSONPath=`.spec.minReplicas`,description="lower bound, but for instanceBounds"
+// +kubebuilder:printcolumn:name="MaxPods",type=integer,JSONPath=`.spec.maxReplicas`,description="upper bound, but for instanceBounds"
 // +kubebuilder:printcolumn:name="Proactive",type=integer,JSONPath=`.status.proactiveReplicas`,priority=1,description="replicas the forecast asks for"
 // +kubebuilder:printcolumn:name="Reactive",type=integer,JSONPath=`.status.reactiveReplicas`,priority=1,description="replicas the present load asks for"
 // +kubebuilder:printcolumn:name="Lead(s)",type=integer,JSONPath=`.status.leadTimeSeconds`,priority=1,description="how far ahead pods are asked for, seconds"
@@ -93,7 +93,7 @@ type AdvancedHorizontalPodAutoscalerSpec struct {
 	// The workload to scale, in the policy's own namespace: anything with a scale subresource whose status names a pod
 	// selector (Deployment, StatefulSet, ReplicaSet and most custom kinds), or a Knative Service (`serving.knative.dev/v1`), of whose
 	// latest ready Revision the annotation autoscaling.knative.dev/min-scale is set; Knative may run more. One autoscaler acts on a target: of several
-	// policies that act the oldest, and none while a HorizontalPodAutoscaler (a KEDA ScaledObject has one) is on the same
+	// policies that act the oldest, paused or not, and none while a HorizontalPodAutoscaler (a KEDA ScaledObject has one) is on the same
 	// target. The others get the condition TargetConflict=True, whose reason names what scales it, and AbleToScale=False, reason
 	// TargetConflict. `observer` may run beside any of them and shows the same condition. A HorizontalPodAutoscaler that the
 	// annotation autoscaling.foretide.dev/takeover-hpa names is taken over while the policy acts, and handed back after that.
@@ -182,15 +182,14 @@ type AdvancedHorizontalPodAutoscalerSpec struct {
 	// Pods of a low priority that make a cluster autoscaler bring nodes before the replicas come that need them: they ask for what a
 	// replica asks for and do nothing. There are as many as are forecast beyond the present replicas for the time when a node that
 	// is asked for now is there, no more than maxReplicas leave, and none while the policy does not act, is held by its replicaBudget,
-	// or has no forecast. They give way to replicas at once, and go when they are not needed, or with the policy. Default: none. They
+	// has no forecast, or names no utilization for `gpu`, by which alone they are counted. They give way to replicas at once, and go when they are not needed, or with the policy. Default: none. They
 	// are the Deployment `<policy>-placeholder`; it needs the component deploy/components/placeholders, without which an
 	// event says what is missing. Pods with ResourceClaims have none.
 	// +optional
 	Placeholders *Placeholders `json:"placeholders,omitempty"`
 
-	// How the forecast is used. The proactive half acts once 24 hours of the workload's demand are known; before that the
-	// forecast is shown (condition ForecastReady=False, reason LearningDailyPattern or InsufficientHistory) and the reactive
-	// half decides alone.
+	// How the forecasts of the metrics are used. A metric's forecast acts once 24 hours of its demand are known; before that it is
+	// shown (condition ForecastReady=False, reason LearningDailyPattern or InsufficientHistory) and the present load decides.
 	// +kubebuilder:default={}
 	// +optional
 	Prediction Prediction `json:"prediction,omitzero"`

@@ -41,7 +41,7 @@ type AdvancedHorizontalPodAutoscalerStatus struct {
 	// +optional
 	ReactiveReplicas *int32 `json:"reactiveReplicas,omitempty"`
 
-	// The forecast the proactive half uses.
+	// The forecast of the workload's busy GPUs, which the metric `gpu` uses. Those of other metrics are in the condition ForecastReady.
 	// +optional
 	Forecast *ForecastStatus `json:"forecast,omitempty"`
 
@@ -66,6 +66,7 @@ type AdvancedHorizontalPodAutoscalerStatus struct {
 	// Absent while they are not, and while their load is not known.
 	// +optional
 	SaturatedSince *metav1.Time `json:"saturatedSince,omitempty"`
+
 	// How many placeholder pods are asked for; absent when there is no Deployment of them.
 	// +optional
 	PlaceholderReplicas *int32 `json:"placeholderReplicas,omitempty"`
