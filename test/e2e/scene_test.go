@@ -37,6 +37,7 @@ type scene struct {
 	target    int           // percent
 	most      int           // maxReplicas
 	cold      bool          // pods do not become ready by themselves
+	also      []string      // the policy's metrics besides gpu, each a line of YAML
 
 	mu      sync.Mutex
 	changes []change
@@ -122,6 +123,10 @@ func (s *scene) busy(gpus float64) { s.offered.Store(math.Float64bits(gpus)) }
 // policy applies the policy with a strategy and further lines of its spec. It lowers replicas at once where they do not say otherwise.
 func (s *scene) policy(strategy string, spec ...string) {
 	s.Helper()
+	var more strings.Builder
+	for _, metric := range s.also {
+		fmt.Fprintf(&more, "  - %s\n", metric)
+	}
 	apply(s.T, fmt.Sprintf(`
 apiVersion: autoscaling.foretide.dev/v1alpha1
 kind: AdvancedHorizontalPodAutoscaler
@@ -132,10 +137,10 @@ spec:
   metrics:
   - type: Resource
     resource: {name: gpu, target: {type: Utilization, averageUtilization: %d}}
-  maxReplicas: %d
+%s  maxReplicas: %d
   stabilizationWindowSeconds: 0
   %s
-`, s.namespace, strategy, s.target, s.most, strings.Join(spec, "\n  ")))
+`, s.namespace, strategy, s.target, more.String(), s.most, strings.Join(spec, "\n  ")))
 }
 
 // sees waits for a state of the policy.
