@@ -242,16 +242,22 @@ func (v *View) fresh(end, received, now time.Time) bool {
 	return now.Sub(end) <= v.staleAfter && now.Sub(received) <= v.staleAfter
 }
 
+// gap is how long batches may come without the utilization of a device, or as long as two of them are; the average of before has to do
+// meanwhile. The driver does not always tell at once who of several used a device. When it goes on, the device may be lost: what it did
+// is not what it does.
+const gap = 3 * time.Second
+
 // load sums over the devices of the plan's i-th pod; false when a device has no utilization within the window, or none that is
-// young enough. While the driver does not tell who of several used a device, batches come and its utilization does not.
+// young enough.
 func (n *node) load(i int, window, staleAfter time.Duration) (PodLoad, bool) {
 	pod := n.plan.pods[i]
 	end := n.listing.End.UnixMilli()
 	shares := n.shares(pod.podName, end-window.Milliseconds(), end, n.since[i].mark)
 	out := PodLoad{GPUs: int(pod.end - pod.first), At: n.listing.End}
+	oldest := end - min(staleAfter, max(gap, 2*n.listing.End.Sub(n.listing.Start))).Milliseconds()
 	for j, d := range n.plan.devices[pod.first:pod.end] {
 		_, at := place(shares, d.uuid, j)
-		if at == len(shares) || shares[at].known == 0 || shares[at].newest < end-staleAfter.Milliseconds() {
+		if at == len(shares) || shares[at].known == 0 || shares[at].newest < oldest {
 			return PodLoad{}, false
 		}
 		out.BusyGPUs += shares[at].busy / shares[at].known

@@ -152,13 +152,36 @@ func TestLoadIsUnknownOnceUtilizationHasBeenSoForLong(t *testing.T) {
 	put(v, batch("a", at(1), usage("p", "main", "GPU-0", 0.6)), at(1))
 	for i := 2; i <= 60; i++ { // shared from now on, on a driver that does not tell whose the load is
 		put(v, batch("a", at(float64(i)), unattributed("p", "main"), unattributed("q", "main")), at(float64(i)))
-		if i == 10 {
-			expectBusy(t, v, "p", at(10), 0.6)
+		if i <= 4 {
+			expectBusy(t, v, "p", at(float64(i)), 0.6)
+		} else {
+			expectAbsent(t, v, "p", at(float64(i)))
 		}
 	}
-	expectAbsent(t, v, "p", at(60))
 	if got, _, ok := v.PodSince("default", "p", "a", 2*time.Minute, time.Time{}, at(60)); ok {
 		t.Errorf("a minute after it was known last the load is %+v, want absent", got)
+	}
+}
+
+func TestWhereReportsAreLongTwoMayLackUtilization(t *testing.T) {
+	v := view(t)
+	long := func(second float64, usages ...telemetry.Usage) {
+		b := batch("a", at(second), usages...)
+		b.Start = at(second - 15)
+		put(v, b, at(second))
+	}
+	long(15, usage("p", "main", "GPU-0", 0.6))
+	long(30, unattributed("p", "main"))
+	if got, _, ok := v.PodSince("default", "p", "a", time.Minute, time.Time{}, at(30)); !ok || got.BusyGPUs != 0.6 {
+		t.Errorf("after one: %+v, %v", got, ok)
+	}
+	long(45, unattributed("p", "main"))
+	if got, _, ok := v.PodSince("default", "p", "a", time.Minute, time.Time{}, at(45)); !ok || got.BusyGPUs != 0.6 {
+		t.Errorf("after two: %+v, %v", got, ok)
+	}
+	long(60, unattributed("p", "main"))
+	if got, _, ok := v.PodSince("default", "p", "a", time.Minute, time.Time{}, at(60)); ok {
+		t.Errorf("after three it is still %+v", got)
 	}
 }
 
