@@ -50,11 +50,11 @@ func with(beside bool, metrics ...v1alpha1.MetricSpec) func(*v1alpha1.AdvancedHo
 	}
 }
 
-// eachPod has so much for each of the target's pods.
-func eachPod(w *world, uses, holds float64) Amounts {
+// eachPod has so many of 80e9 bytes for each of the target's pods.
+func eachPod(w *world, uses float64) Amounts {
 	out := Amounts{Pods: map[string]Amount{}}
 	for _, pod := range w.target.Pods {
-		out.Pods[pod.Name] = Amount{uses, holds}
+		out.Pods[pod.Name] = Amount{uses, 80e9}
 	}
 	return out
 }
@@ -67,7 +67,7 @@ func TestTheMetricThatAsksForMostDecides(t *testing.T) {
 		want   int32
 		demand float64
 	}{
-		"memory of the pods":      {gpuMemory(60), eachPod(w, 72e9, 80e9), 6, 288e9},
+		"memory of the pods":      {gpuMemory(60), eachPod(w, 72e9), 6, 288e9},
 		"a queue by replica":      {waiting(tenEach()), Amounts{Whole: new(65.0)}, 7, 65},
 		"a latency of the whole":  {waiting(v1alpha1.MetricTarget{Type: v1alpha1.ValueTarget, Value: new(resource.MustParse("200m"))}), Amounts{Whole: new(0.3)}, 6, 1.2},
 		"one that asks for fewer": {waiting(tenEach()), Amounts{Whole: new(5.0)}, 4, 5},
@@ -114,7 +114,7 @@ func TestBusyPodsHideDemandWhileNobodyTellsWhatWaits(t *testing.T) {
 
 func TestOfAMetricThatOnePodDoesNotTellNothingIsRemoved(t *testing.T) {
 	w := newWorld(4, 0.01)
-	some := eachPod(w, 8e9, 80e9)
+	some := eachPod(w, 8e9)
 	delete(some.Pods, "bert-3")
 	e := NewEvaluator(w, read{"gpu-memory": some}, w, nil)
 	got := e.Evaluate(t.Context(), policy(with(true, gpuMemory(80))), w.target, noon)
@@ -196,7 +196,7 @@ func TestAMetricThatDecidesNothingIsWrittenNowAndThen(t *testing.T) {
 // The history takes no such demand: one would cost the minute of all that are written with it.
 func TestWhatIsLessThanNothingIsNotKnown(t *testing.T) {
 	w := newWorld(4, 0.01)
-	some := eachPod(w, 8e9, 80e9)
+	some := eachPod(w, 8e9)
 	some.Pods["bert-3"] = Amount{-1e12, 80e9}
 	for name, c := range map[string]struct {
 		metric v1alpha1.MetricSpec
@@ -216,7 +216,7 @@ func TestWhatIsLessThanNothingIsNotKnown(t *testing.T) {
 
 func TestPodsThatHaveJustBecomeReadyAreNoTroubleYet(t *testing.T) {
 	w := newWorld(4, 0.2)
-	some := eachPod(w, 8e9, 80e9)
+	some := eachPod(w, 8e9)
 	delete(some.Pods, "bert-3")
 	w.target.Pods[3].ReadySince = noon
 	for _, beside := range []bool{true, false} {
