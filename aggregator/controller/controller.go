@@ -16,7 +16,6 @@ import (
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
@@ -29,7 +28,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
-	"github.com/foretide/foretide/aggregator/scaling"
 	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
 )
 
@@ -84,25 +82,6 @@ type Reconciler struct {
 	budgets      budgets
 	placeholders placeholders
 	sleepers     *sleepers
-}
-
-// quiet is how long a status stands before a mere change of numbers is written; with more than a thousand policies it is quietEach for
-// each of them, so that all together write no more than a hundred times a second.
-const (
-	quiet     = 10 * time.Second
-	quietEach = 10 * time.Millisecond
-)
-
-func (r *Reconciler) mayWrite(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return now.Sub(r.written[policy.UID]) >= max(quiet, time.Duration(len(r.policies))*quietEach)
-}
-
-func (r *Reconciler) wrote(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.written[policy.UID] = now
 }
 
 // New checks the options and fills in defaults.
@@ -212,20 +191,6 @@ func (r *Reconciler) interval() time.Duration {
 	return max(r.SyncInterval, time.Duration(len(r.policies))*syncEach)
 }
 
-// action is what became of a decision.
-type action struct {
-	// able is the condition AbleToScale.
-	able State
-	note Note
-	// conflict is the condition TargetConflict.
-	conflict stated
-	// override is what someone else set, when that stands.
-	override *v1alpha1.ManualOverrideStatus
-	// scaled is true when the target was set; from and to are its replicas then.
-	scaled   bool
-	from, to int32
-}
-
 // sync reads, evaluates and applies.
 func (r *Reconciler) sync(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) (Evaluation, action) {
 	conflict := r.conflict(ctx, policy)
@@ -254,134 +219,6 @@ func (r *Reconciler) sync(ctx context.Context, policy *v1alpha1.AdvancedHorizont
 	r.limit(ctx, policy, target, conflict.State, &evaluation)
 	act := r.apply(ctx, policy, target, evaluation, conflict)
 	return evaluation, act
-}
-
-// apply sets the target to what was decided, where the strategy allows it, nothing else scales it, and it is not there yet.
-func (r *Reconciler) apply(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, target Target, e Evaluation, conflict stated) action {
-	act := action{able: True, note: Note{"ReadyForNewScale", "the target can be read and set"}, conflict: conflict}
-	switch {
-	case !policy.Spec.ScaleStrategy.Acts():
-		act.note = Note{"ObserverStrategy", fmt.Sprintf("the strategy is %s: decisions are shown and not applied", policy.Spec.ScaleStrategy)}
-	case policy.Spec.Paused:
-		act.note = Note{"Paused", "the policy is paused: decisions are shown and not applied"}
-	case conflict.State == True:
-		act.able, act.note = False, Note{"TargetConflict", conflict.Note.Message}
-	case conflict.State == Unknown:
-		act.able, act.note, act.override = Unknown, conflict.Note, policy.Status.ManualOverride
-	default:
-		return r.set(ctx, policy, target, e, act)
-	}
-	r.letGo(policy.UID)
-	return act
-}
-
-// set sets the target, unless what someone else set stands.
-func (r *Reconciler) set(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, target Target, e Evaluation, act action) action {
-	hand, want := r.hand(policy.UID), e.Decision.Replicas
-	if target.Floor == nil { // the floor of a Knative Service begins anew with each revision, whoever makes it
-		hand.look(policy, target.Replicas, e.At)
-	}
-	stands := hand.stands(policy, target.Pods, e)
-	fought := hand.paused(e.At)
-	switch {
-	case fought != "":
-		act.conflict = stated{True, Note{"ReplicasFought", fought}}
-		act.able, act.note = False, Note{"TargetConflict", fought}
-		return act
-	case stands:
-		act.note, act.override = hand.standing.note(), hand.status()
-		return act
-	case want == target.set() || e.Decision.Reason == scaling.Disabled:
-		return act
-	}
-	err := r.Targets.Scale(ctx, policy.Namespace, policy.Spec.ScaleTargetRef, want, target.Version)
-	if apierrors.IsConflict(err) {
-		return act // It changed meanwhile: the next sync decides on what it is by then.
-	}
-	hand.set(want, err)
-	if err != nil {
-		act.able, act.note = False, Note{"FailedUpdateScale", err.Error()}
-		return act
-	}
-	act.scaled, act.from, act.to = true, target.set(), want
-	act.note = Note{"SucceededRescale", fmt.Sprintf("scaled from %d to %d", act.from, act.to)}
-	return act
-}
-
-// release hands back what a policy that is being deleted has taken over, and tries again when it cannot.
-func (r *Reconciler) release(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAutoscaler) (reconcile.Result, error) {
-	if err := r.handBack(ctx, policy.DeepCopy(), ""); err != nil {
-		r.Events.Eventf(policy, nil, corev1.EventTypeWarning, "FailedHandBack", "HandBack", "%v", err)
-		r.Logger.Warn("a deleted policy waits", "policy", client.ObjectKeyFromObject(policy), "err", err)
-		return reconcile.Result{RequeueAfter: quiet}, nil
-	}
-	return reconcile.Result{}, nil
-}
-
-// hand is what is remembered of who set a policy's target. One worker looks at a policy at a time.
-func (r *Reconciler) hand(policy types.UID) *hand {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	h, ok := r.hands[policy]
-	if !ok {
-		h = &hand{}
-		r.hands[policy] = h
-	}
-	return h
-}
-
-func (r *Reconciler) letGo(policy types.UID) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.hands, policy)
-}
-
-// write patches the status when something visible in it changed, and no more than once in quiet when only numbers moved: a
-// utilization moves with nearly every sample, and thousands of policies share one API server.
-func (r *Reconciler) write(ctx context.Context, before, after *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) error {
-	if sameToTheEye(before.Status, after.Status) || onlyNumbersMoved(before.Status, after.Status) && !r.mayWrite(after, now) {
-		return nil
-	}
-	r.wrote(after, now)
-	// The answer is decoded into the object: into a copy, for the numbers of this one are shown elsewhere.
-	return client.IgnoreNotFound(r.Client.Status().Patch(ctx, after.DeepCopy(), client.MergeFrom(before)))
-}
-
-// tellScaled records a rescale.
-func (r *Reconciler) tellScaled(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, evaluation Evaluation, act action) {
-	ref := policy.Spec.ScaleTargetRef
-	r.Events.Eventf(policy, nil, corev1.EventTypeNormal, "SuccessfulRescale", "Rescale", "%s %s from %d to %d: %s",
-		ref.Kind, ref.Name, act.from, act.to, evaluation.Decision.Message)
-	r.Logger.Info("scaled", "policy", client.ObjectKeyFromObject(policy), "kind", ref.Kind, "target", ref.Name,
-		"from", act.from, "to", act.to, "reason", evaluation.Decision.Reason)
-}
-
-// troubles are the conditions that are worth an event, and the state that is the trouble.
-var troubles = map[string]State{v1alpha1.ConditionAbleToScale: False, v1alpha1.ConditionDataFresh: False, v1alpha1.ConditionTargetConflict: True}
-
-// tellTroubles records each condition that came to be a trouble or is one for another reason than before, and what others set.
-func (r *Reconciler) tellTroubles(before, after *v1alpha1.AdvancedHorizontalPodAutoscaler) {
-	for _, is := range after.Status.Conditions {
-		was := meta.FindStatusCondition(before.Status.Conditions, is.Type)
-		if string(is.Status) != string(troubles[is.Type]) || was != nil && was.Status == is.Status && was.Reason == is.Reason {
-			continue
-		}
-		reason := is.Reason
-		switch {
-		case reason == v1alpha1.ConditionTargetConflict: // told of by the condition of that name
-			continue
-		case is.Type == v1alpha1.ConditionTargetConflict:
-			reason = is.Type
-		case reason == "FailedUpdateScale":
-			reason = "FailedRescale" // The HorizontalPodAutoscaler's word for this event.
-		}
-		r.Events.Eventf(after, nil, corev1.EventTypeWarning, reason, "Evaluate", "%s", is.Message)
-		r.Logger.Warn("policy cannot be followed", "policy", client.ObjectKeyFromObject(after), "reason", reason, "message", is.Message)
-	}
-	if is, was := after.Status.ManualOverride, before.Status.ManualOverride; is != nil && (was == nil || was.Replicas != is.Replicas) {
-		r.Events.Eventf(after, nil, corev1.EventTypeNormal, "ManualOverride", "Evaluate", "someone else set %d replicas when %d were decided: that stands until something else is decided",
-			is.Replicas, is.DecidedReplicas)
-	}
 }
 
 func (r *Reconciler) remember(name types.NamespacedName, uid types.UID) {
