@@ -31,7 +31,7 @@ func namedDays(days map[string]string) (map[forecast.Date]time.Weekday, error) {
 		if err != nil || like < 0 {
 			return nil, fmt.Errorf("days has %q: %q; it must be %s", text, days[text], allowed["days"])
 		}
-		named[dateOf(date)] = weekdays[like]
+		named[forecast.DateOf(date)] = weekdays[like]
 	}
 	return named, nil
 }
@@ -44,14 +44,9 @@ func scaledDays(scales map[string]float64) (map[forecast.Date]float64, error) {
 		if times := scales[text]; err != nil || !(times >= 0.01 && times <= 100) {
 			return nil, fmt.Errorf("scales has %q: %g; it must be %s", text, times, allowed["scales"])
 		}
-		scaled[dateOf(date)] = scales[text]
+		scaled[forecast.DateOf(date)] = scales[text]
 	}
 	return scaled, nil
-}
-
-func dateOf(t time.Time) forecast.Date {
-	year, month, day := t.Date()
-	return forecast.Date{Year: year, Month: month, Day: day}
 }
 
 var weekdays = []time.Weekday{time.Sunday, time.Monday, time.Tuesday, time.Wednesday, time.Thursday, time.Friday, time.Saturday}

@@ -74,7 +74,7 @@ func (c *calendars) Days(ctx context.Context, namespace, configMap, key string, 
 		var days []time.Time
 		days, f.wrong = ics.Days(f.text, today.AddDate(0, 0, -calendarPast), today.AddDate(0, 0, calendarAhead))
 		for _, day := range days {
-			f.days = append(f.days, dateOf(day))
+			f.days = append(f.days, forecast.DateOf(day))
 		}
 	}
 	return f.days, f.version, f.wrong

@@ -80,7 +80,7 @@ func newCalendar(spec *v1alpha1.AdvancedHorizontalPodAutoscalerSpec, files []fil
 			wrong = append(wrong, err.Error()+"; it is left out")
 			continue
 		}
-		c.put(dateOf(at), p.Days[i].Kind(), said)
+		c.put(forecast.DateOf(at), p.Days[i].Kind(), said)
 		id = append(id, p.Days[i].Date+nameOf(p.Days[i].Kind()))
 	}
 	slices.Sort(id[1:])
@@ -128,11 +128,6 @@ func nameOf(k v1alpha1.DayKind) string {
 		return fmt.Sprintf("%s*%d%%", k.Like, k.Scale)
 	}
 	return string(k.Like)
-}
-
-func dateOf(t time.Time) forecast.Date {
-	year, month, day := t.Date()
-	return forecast.Date{Year: year, Month: month, Day: day}
 }
 
 // of tells whether it is still the policy's.

@@ -156,7 +156,7 @@ func TestACalendarFileThatChangesIsSeenAndOneThatCannotBeReadStopsNothing(t *tes
 	if !strings.HasSuffix(said, `; spec.prediction.calendars[0], "calendar.ics" in ConfigMap "sales": it is not there`) {
 		t.Errorf("of a file that is not there: %s", said)
 	}
-	files["default/sales/calendar.ics"] = file{days: []forecast.Date{dateOf(noon.AddDate(0, 0, 1))}, version: "1"} // tomorrow
+	files["default/sales/calendar.ics"] = file{days: []forecast.Date{forecast.DateOf(noon.AddDate(0, 0, 1))}, version: "1"} // tomorrow
 	if gpus, said := peak(12 * time.Second); gpus != plain || strings.Contains(said, "sales") {
 		t.Errorf("tomorrow's sale makes it %s instead of %s, and said is %s", gpus, plain, said)
 	}
@@ -169,11 +169,11 @@ func TestACalendarFileThatChangesIsSeenAndOneThatCannotBeReadStopsNothing(t *tes
 		return n
 	}
 	looks := looksAtAll()
-	files["default/sales/calendar.ics"] = file{days: []forecast.Date{dateOf(noon.AddDate(0, 0, 1)), dateOf(noon.AddDate(0, 0, 2))}, version: "1"}
+	files["default/sales/calendar.ics"] = file{days: []forecast.Date{forecast.DateOf(noon.AddDate(0, 0, 1)), forecast.DateOf(noon.AddDate(0, 0, 2))}, version: "1"}
 	if peak(12 * time.Second); looksAtAll() != looks {
 		t.Errorf("%d looks at the history for a day that came into view, want none", looksAtAll()-looks)
 	}
-	files["default/sales/calendar.ics"] = file{days: []forecast.Date{dateOf(noon)}, version: "2"} // today
+	files["default/sales/calendar.ics"] = file{days: []forecast.Date{forecast.DateOf(noon)}, version: "2"} // today
 	before, _ := strconv.ParseFloat(plain, 64)
 	gpus, _ := peak(12 * time.Second)
 	// What is known of today is a third of what is seen, so today's forecast is what it was, but for the level of the last hours.

@@ -58,16 +58,11 @@ func (e *Evaluator) read(ctx context.Context, l look, spec v1alpha1.MetricSpec) 
 		return Amounts{}, fmt.Errorf("only %s is known here", GPU)
 	}
 	a, err := e.metrics.Metric(ctx, l.target, spec, l.now)
-	if err == nil && a.Whole != nil && !amount(*a.Whole) {
-		return Amounts{}, fmt.Errorf("it is %g; it must be from 0 to %g", *a.Whole, mostAmount)
+	if err == nil && a.Whole != nil && !scaling.IsAmount(*a.Whole) {
+		return Amounts{}, fmt.Errorf("it is %g; it must be from 0 to %g", *a.Whole, scaling.MostAmount)
 	}
 	return a, err
 }
-
-// mostAmount is more than anyone has of anything, and amount refuses what nothing can have so much of: neither decisions nor the history take it.
-const mostAmount = 1e18
-
-func amount(x float64) bool { return x >= 0 && x <= mostAmount }
 
 // tellsOfWaiting is true when a metric tells now how much more demand there is than busy pods show.
 func tellsOfWaiting(metrics []MetricEvaluation) bool {
@@ -106,7 +101,7 @@ func podsWith(pods []Pod, amounts map[string]Amount) []scaling.Pod {
 	out := make([]scaling.Pod, len(pods))
 	for i, pod := range pods {
 		a, ok := amounts[pod.Name]
-		out[i] = scaling.Pod{Name: pod.Name, State: pod.State, Holds: a.Holds, Uses: a.Uses, Known: ok && amount(a.Uses)}
+		out[i] = scaling.Pod{Name: pod.Name, State: pod.State, Holds: a.Holds, Uses: a.Uses, Known: ok && scaling.IsAmount(a.Uses)}
 	}
 	return out
 }

@@ -29,11 +29,16 @@ type Date struct {
 	Day   int
 }
 
+// DateOf is the day of t where t's location is.
+func DateOf(t time.Time) Date {
+	year, month, day := t.Date()
+	return Date{Year: year, Month: month, Day: day}
+}
+
 // number counts days from 1970-01-01; it is false when there is no such day.
 func (d Date) number() (int, bool) {
 	t := time.Date(d.Year, d.Month, d.Day, 0, 0, 0, 0, time.UTC)
-	year, month, day := t.Date()
-	return int(t.Unix() / (24 * 60 * 60)), d == Date{year, month, day}
+	return int(t.Unix() / (24 * 60 * 60)), d == DateOf(t)
 }
 
 // String is the date as in 2026-12-25.

@@ -69,14 +69,14 @@ type Demand struct {
 	Lost bool
 }
 
-// most is more than anyone has of anything that pods hold, in GPUs or bytes: a larger number is not a measurement, and would overflow
-// the arithmetic.
-const most = 1e18
+// MostAmount is more than anyone has of anything that pods hold, in GPUs or bytes: a larger number is not a measurement, and would
+// overflow the arithmetic.
+const MostAmount = 1e18
 
-// positive and amount refuse NaN, infinities and what cannot be a measurement.
-func positive(x float64) bool { return x > 0 && x <= most }
+// IsAmount tells whether x can be a measurement: NaN, infinities and what is below 0 or above MostAmount cannot.
+func IsAmount(x float64) bool { return x >= 0 && x <= MostAmount }
 
-func amount(x float64) bool { return x >= 0 && x <= most }
+func positive(x float64) bool { return x > 0 && IsAmount(x) }
 
 // invalid returns what is wrong with the metric's target, or "".
 func (m Metric) invalid() string {
@@ -92,7 +92,7 @@ func (m Metric) invalid() string {
 	case t.Percent < 0:
 		return fmt.Sprintf("the target of %s is %d%%; it must be at least 1", m.Name, t.Percent)
 	case t.Average != 0 && !positive(t.Average) || t.Value != 0 && !positive(t.Value):
-		return fmt.Sprintf("the target of %s is %g; it must be more than 0 and at most %g", m.Name, t.Average+t.Value, most)
+		return fmt.Sprintf("the target of %s is %g; it must be more than 0 and at most %g", m.Name, t.Average+t.Value, MostAmount)
 	case t.Percent > 0 && m.Whole != nil, t.Value > 0 && m.Whole == nil:
 		return fmt.Sprintf("the target of %s is not one that the metric can have", m.Name)
 	}

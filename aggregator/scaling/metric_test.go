@@ -193,10 +193,10 @@ func TestAnyMetricsGiveADecisionWithinBoundsAndNeverLowerOnWhatIsUnknown(t *test
 			}
 			for range r.IntN(8) {
 				pod := Pod{State: PodState(r.IntN(3)), Holds: odd(r, 4), Uses: odd(r, 4), Known: r.IntN(4) > 0}
-				unknown = unknown || m.Whole == nil && pod.State == Ready && !(pod.Known && amount(pod.Uses))
+				unknown = unknown || m.Whole == nil && pod.State == Ready && !(pod.Known && IsAmount(pod.Uses))
 				m.Pods = append(m.Pods, pod)
 			}
-			unknown = unknown || m.Whole != nil && !(m.Whole.OK && amount(m.Whole.Value)) || m.Forecast.Lost && p.Only != ReactiveHalf
+			unknown = unknown || m.Whole != nil && !(m.Whole.OK && IsAmount(m.Whole.Value)) || m.Forecast.Lost && p.Only != ReactiveHalf
 			in.Metrics = append(in.Metrics, m)
 		}
 		w, now := &Window{}, start

@@ -45,7 +45,7 @@ func TestAnyInputGivesADecisionWithinBoundsAndNeverLowersOnUnknownLoad(t *testin
 		unknown := false
 		for range r.IntN(8) {
 			pod := Pod{State: PodState(r.IntN(3)), Holds: odd(r, 4), Uses: odd(r, 4), Known: r.IntN(4) > 0}
-			unknown = unknown || pod.State == Ready && !(pod.Known && pod.Uses >= 0 && pod.Uses <= most)
+			unknown = unknown || pod.State == Ready && !(pod.Known && pod.Uses >= 0 && pod.Uses <= MostAmount)
 			in.Pods = append(in.Pods, pod)
 		}
 		w := &Window{}

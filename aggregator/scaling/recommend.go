@@ -57,7 +57,7 @@ func read(m Metric, current int32) load {
 		case pod.State != Ready:
 			l.unready++
 			l.unreadyHold += holds
-		case m.Whole == nil && (!pod.Known || !amount(pod.Uses)):
+		case m.Whole == nil && (!pod.Known || !IsAmount(pod.Uses)):
 			l.missing++
 			l.missingHold += holds
 		default:
@@ -84,7 +84,7 @@ func read(m Metric, current int32) load {
 func (l load) reading() Reading {
 	r := Reading{Name: l.Name, Unknown: l.missing, Percent: l.percent(), Saturated: l.saturated()}
 	switch {
-	case l.Whole != nil && l.Whole.OK && amount(l.Whole.Value):
+	case l.Whole != nil && l.Whole.OK && IsAmount(l.Whole.Value):
 		r.Value, r.Average = new(l.Whole.Value), new(l.Whole.Value/float64(max(1, l.current)))
 	case l.Whole == nil && l.Target.Percent == 0 && l.known > 0:
 		r.Average = new(l.uses / float64(l.known))
@@ -149,10 +149,10 @@ func (l load) unknown(why string, args ...any) string {
 // ofWhole is what a metric asks for that is not a pod's (replica_calculator.go, GetExternalMetricReplicas and
 // GetExternalPerPodMetricReplicas).
 func (l load) ofWhole(p Policy) recommendation {
-	if !l.Whole.OK || !amount(l.Whole.Value) {
+	if !l.Whole.OK || !IsAmount(l.Whole.Value) {
 		why := l.Whole.Why
 		if l.Whole.OK {
-			why = fmt.Sprintf("it is %g, which must be from 0 to %g", l.Whole.Value, most)
+			why = fmt.Sprintf("it is %g, which must be from 0 to %g", l.Whole.Value, MostAmount)
 		}
 		return recommendation{nil, l.unknown("%s", why)}
 	}
@@ -243,10 +243,10 @@ func (m Metric) proactive() recommendation {
 		return recommendation{nil, none}
 	case !f.OK:
 		return recommendation{nil, none + ": " + f.Why}
-	case !amount(f.Peak):
-		return recommendation{nil, fmt.Sprintf("%s: its peak is %g%s, which must be from 0 to %g", none, f.Peak, unit, most)}
+	case !IsAmount(f.Peak):
+		return recommendation{nil, fmt.Sprintf("%s: its peak is %g%s, which must be from 0 to %g", none, f.Peak, unit, MostAmount)}
 	case m.Target.Percent > 0 && !positive(m.PerReplica):
-		return recommendation{nil, fmt.Sprintf("%s: a replica holds %g%s, which must be more than 0 and at most %g", none, m.PerReplica, unit, most)}
+		return recommendation{nil, fmt.Sprintf("%s: a replica holds %g%s, which must be more than 0 and at most %g", none, m.PerReplica, unit, MostAmount)}
 	}
 	replicas := ceil(f.Peak / each)
 	if m.Name == "gpu" {
@@ -257,7 +257,7 @@ func (m Metric) proactive() recommendation {
 
 // kept is how many replicas the forecast asks for until a removed one would not be missed; 0 where it does not say.
 func (m Metric) kept() int32 {
-	if m.proactive().replicas == nil || !amount(m.Forecast.Later) {
+	if m.proactive().replicas == nil || !IsAmount(m.Forecast.Later) {
 		return 0
 	}
 	later := m
