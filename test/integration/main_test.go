@@ -143,16 +143,20 @@ func eventually(t *testing.T, missing func(context.Context) string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
+	last := "no answer"
 	for tick := time.NewTicker(100 * time.Millisecond); ; {
 		answer := missing(ctx)
 		if answer == "" {
 			tick.Stop()
 			return
 		}
+		if ctx.Err() == nil {
+			last = answer // the answer that was cut off says nothing
+		}
 		select {
 		case <-ctx.Done():
 			tick.Stop()
-			t.Fatalf("still after 30 s: %s", answer)
+			t.Fatalf("still after 30 s: %s", last)
 		case <-tick.C:
 		}
 	}
