@@ -17,7 +17,7 @@ type metrics struct{ metric.Reader }
 func (m metrics) Metric(ctx context.Context, target controller.Target, spec v1alpha1.MetricSpec, now time.Time) (controller.Amounts, error) {
 	pods := make([]metric.Pod, 0, len(target.Pods))
 	for _, p := range target.Pods {
-		pods = append(pods, metric.Pod{Name: p.Name, GPUs: p.GPUs, CPU: p.CPU, Memory: p.Memory})
+		pods = append(pods, metric.Pod{Name: p.Name, Node: p.Node, GPUs: p.GPUs, CPU: p.CPU, Memory: p.Memory})
 	}
 	read, err := m.Read(ctx, target.Workload.Namespace, pods, spec, now)
 	out := controller.Amounts{Whole: read.Whole, Pods: make(map[string]controller.Amount, len(read.Pods))}

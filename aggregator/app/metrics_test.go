@@ -56,7 +56,7 @@ func measured(t *testing.T, now time.Time) controller.Metrics {
 func web2(gpus ...float64) controller.Target {
 	target := controller.Target{Workload: controller.Workload{Namespace: "chat", Kind: "Deployment", Name: "web"}}
 	for i, n := range gpus {
-		target.Pods = append(target.Pods, controller.Pod{Name: []string{"web-1", "web-2", "web-3"}[i], State: scaling.Ready, GPUs: n})
+		target.Pods = append(target.Pods, controller.Pod{Name: []string{"web-1", "web-2", "web-3"}[i], Node: "a", State: scaling.Ready, GPUs: n})
 	}
 	return target
 }
@@ -93,6 +93,11 @@ func TestMetricsAreReadOfThePodsOfTheWorkload(t *testing.T) {
 	}
 	if got, err := m.Metric(t.Context(), web2(2, 2, 1), resourceMetric(v1alpha1.ResourceGPUMemory), now); err != nil || len(got.Pods) != 1 {
 		t.Errorf("of a pod of whose devices one is not read, and of one nobody reports: %+v, %v", got, err)
+	}
+	moved := web2(2, 1)
+	moved.Pods[1].Node = "b" // a StatefulSet's pod of that name was there before
+	if got, err := m.Metric(t.Context(), moved, waiting, now); err != nil || len(got.Pods) != 1 {
+		t.Errorf("of a pod that has moved: %+v, %v", got, err)
 	}
 	if got, err := m.Metric(t.Context(), web2(2, 1), waiting, now.Add(2*time.Minute)); err == nil {
 		t.Errorf("two minutes later %+v is still told", got)

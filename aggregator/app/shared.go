@@ -80,7 +80,13 @@ func (h sharedHistory) Filled() uint64 { return h.filled.Load() }
 
 func (h sharedHistory) Demand(ctx context.Context, w controller.Workload, metric string, from, to time.Time, step time.Duration) ([]float64, error) {
 	if metric != controller.GPU {
-		return h.store.MetricDemand(ctx, storage.MetricName{Workload: storage.Workload(w), Metric: metric}, from, to, step)
+		own, err := h.store.MetricDemand(ctx, storage.MetricName{Workload: storage.Workload(w), Metric: metric}, from, to, step)
+		if err != nil {
+			return nil, err
+		}
+		return fillHoles(own, func() ([]float64, error) {
+			return h.client.MetricDemand(ctx, engine.Name{Workload: engine.Workload(w), Metric: metric}, from, to, step)
+		})
 	}
 	own, err := h.store.Demand(ctx, storage.Workload(w), from, to, step)
 	if err != nil {

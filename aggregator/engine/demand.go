@@ -42,16 +42,21 @@ type Name struct {
 // from + i × step, that is of the samples stamped after its start and up to its end. NaN means the engine knows nothing of that
 // step. It is what the local store answers for the same samples.
 func (c *Client) Demand(ctx context.Context, workload Workload, from, to time.Time, step time.Duration) ([]float64, error) {
-	return c.grid(ctx, demandSeries, workload, from, to, step)
+	return c.grid(ctx, demandSeries, Name{Workload: workload}, from, to, step)
+}
+
+// MetricDemand returns in the same way the demand by a metric that a policy names, in that one's unit.
+func (c *Client) MetricDemand(ctx context.Context, name Name, from, to time.Time, step time.Duration) ([]float64, error) {
+	return c.grid(ctx, metricSeries, name, from, to, step)
 }
 
 // Pods returns in the same way how many pods shared the demand.
 func (c *Client) Pods(ctx context.Context, workload Workload, from, to time.Time, step time.Duration) ([]float64, error) {
-	return c.grid(ctx, podsSeries, workload, from, to, step)
+	return c.grid(ctx, podsSeries, Name{Workload: workload}, from, to, step)
 }
 
 // grid is [Client.Demand] of any series of a workload.
-func (c *Client) grid(ctx context.Context, series string, workload Workload, from, to time.Time, step time.Duration) ([]float64, error) {
+func (c *Client) grid(ctx context.Context, series string, of Name, from, to time.Time, step time.Duration) ([]float64, error) {
 	if step < time.Second || step%time.Millisecond != 0 {
 		return nil, fmt.Errorf("step is %v: it must be at least 1s, in whole milliseconds", step)
 	}
@@ -63,12 +68,12 @@ func (c *Client) grid(ctx context.Context, series string, workload Workload, fro
 			from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339), step, n, maxGridSteps)
 	}
 	recorded := moments{}
-	selector := fmt.Sprintf("%s{namespace=%q,kind=%q,name=%q}", series, workload.Namespace, workload.Kind, workload.Name)
+	selector := fmt.Sprintf("%s{namespace=%q,kind=%q,name=%q,metric=%q}", series, of.Namespace, of.Kind, of.Workload.Name, of.Metric)
 	err := c.chunks(ctx, selector, time.UnixMilli(first), time.UnixMilli(last), demandChunk, func(s *model.SampleStream, after, last int64) {
 		recorded.take(s.Values, after, last)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s of %s/%s/%s: %w", series, workload.Namespace, workload.Kind, workload.Name, err)
+		return nil, fmt.Errorf("%s of %s/%s/%s: %w", series, of.Namespace, of.Kind, of.Workload.Name, err)
 	}
 	return means(recorded, first, width, int(n)), nil
 }

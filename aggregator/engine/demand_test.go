@@ -74,6 +74,10 @@ func TestTheDemandByMetricsIsReadByItsName(t *testing.T) {
 	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) })); err != nil || d != "" {
 		t.Errorf("%v, history (-want +got):\n%s", err, d)
 	}
+	grid, err := w.client(t).MetricDemand(t.Context(), Name{bert, "queue"}, at(0), at(120), time.Minute)
+	if err != nil || len(grid) != 2 || grid[0] != 7 || !math.IsNaN(grid[1]) {
+		t.Errorf("by the minute %v, %v", grid, err)
+	}
 }
 
 func TestWhatNeedsSeveralRequestsIsReadWithoutSeams(t *testing.T) {

@@ -20,6 +20,8 @@ import (
 // Pod is one of the pods of whom a metric is read.
 type Pod struct {
 	Name string
+	// Node is where it runs, empty before: what another node says of a pod of that name is of one that was there.
+	Node string
 	// GPUs is how many devices it asks for; CPU and Memory are the cores and bytes that it requests. 0 is none.
 	GPUs, CPU, Memory float64
 }

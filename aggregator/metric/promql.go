@@ -41,19 +41,19 @@ func (r Reader) ofGPUs(ctx context.Context, namespace string, pods []Pod, name v
 	}
 	read := func(form string, m telemetry.Metric) (map[string]float64, error) {
 		newest := fmt.Sprintf("last_over_time(%s{%s}[%s])", m.Definition().UsageName(), ofPods(namespace, pods), seconds(freshReading))
-		return r.byPod(ctx, fmt.Sprintf(form, newest), now)
+		return r.byPod(ctx, fmt.Sprintf(form, newest), pods, now)
 	}
-	uses, err := read("sum by (pod) (%s)", metric.uses)
+	uses, err := read("sum by (pod, node) (%s)", metric.uses)
 	if err != nil {
 		return Values{}, err
 	}
-	devices, err := read("count by (pod) (max by (pod, uuid) (%s))", metric.uses) // containers of a pod may share a device
+	devices, err := read("count by (pod, node) (max by (pod, node, uuid) (%s))", metric.uses) // containers of a pod may share a device
 	if err != nil {
 		return Values{}, err
 	}
 	holds := devices
 	if metric.holds.Known() {
-		if holds, err = read("sum by (pod) (max by (pod, uuid) (%s))", metric.holds); err != nil {
+		if holds, err = read("sum by (pod, node) (max by (pod, node, uuid) (%s))", metric.holds); err != nil {
 			return Values{}, err
 		}
 	}
@@ -75,7 +75,7 @@ func (r Reader) scraped(ctx context.Context, namespace string, pods []Pod, m v1a
 	if err != nil {
 		return Values{}, err
 	}
-	said, err := r.byPod(ctx, fmt.Sprintf("sum by (pod) (last_over_time(%s{%s}[%s]))", m.Metric.Name, ofPods(namespace, pods)+selector, seconds(freshScrape)), now)
+	said, err := r.byPod(ctx, fmt.Sprintf("sum by (pod, node) (last_over_time(%s{%s}[%s]))", m.Metric.Name, ofPods(namespace, pods)+selector, seconds(freshScrape)), pods, now)
 	if err != nil {
 		return Values{}, err
 	}
@@ -113,15 +113,21 @@ func (r Reader) whole(ctx context.Context, namespace string, m v1alpha1.External
 	return Values{Whole: &answer[0].Value}, nil
 }
 
-// byPod is an answer by its label pod.
-func (r Reader) byPod(ctx context.Context, query string, now time.Time) (map[string]float64, error) {
+// byPod is an answer by its label pod, of the nodes that the pods run on.
+func (r Reader) byPod(ctx context.Context, query string, pods []Pod, now time.Time) (map[string]float64, error) {
 	answer, err := r.Ask(ctx, query, now)
 	if err != nil {
 		return nil, err
 	}
+	nodes := make(map[string]string, len(pods))
+	for _, pod := range pods {
+		nodes[pod.Name] = pod.Node
+	}
 	out := make(map[string]float64, len(answer))
 	for _, s := range answer {
-		out[s.Labels["pod"]] = s.Value
+		if pod := s.Labels["pod"]; nodes[pod] == s.Labels["node"] {
+			out[pod] = s.Value
+		}
 	}
 	return out, nil
 }
