@@ -39,6 +39,7 @@ type window struct {
 	settling time.Time
 	calendar *calendar
 	surges   surges
+	readings readings
 }
 
 // days is the policy's calendar, which is made when it changes.
@@ -111,7 +112,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 	out.Min, out.Max, out.WrongBounds = wanted.MinReplicas, wanted.MaxReplicas, memory.rules.wrong
 
 	out.Bounds, out.GPUsPerPod = memory.rules.bounds.at, gpusPerPod(target.Pods)
-	look := look{policy: policy, target: target, gpusPerPod: out.GPUsPerPod, now: now, days: memory.days(&policy.Spec, e.files(ctx, policy, now))}
+	look := look{policy: policy, target: target, gpusPerPod: out.GPUsPerPod, now: now, days: memory.days(&policy.Spec, e.files(ctx, policy, now)), readings: memory.readings}
 	look.ahead = ahead{out.Lead, later(policy.Spec, out.Lead, wanted.Down.Stabilization)}
 	settling := false
 	var recent []float64
@@ -163,7 +164,7 @@ func (e *Evaluator) window(policy *v1alpha1.AdvancedHorizontalPodAutoscaler) *wi
 	defer e.mu.Unlock()
 	w, ok := e.windows[policy.UID]
 	if !ok || w.target != policy.Spec.ScaleTargetRef {
-		w = &window{target: policy.Spec.ScaleTargetRef}
+		w = &window{target: policy.Spec.ScaleTargetRef, readings: readings{}}
 		e.windows[policy.UID] = w
 	}
 	return w

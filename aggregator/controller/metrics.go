@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -19,6 +18,7 @@ type look struct {
 	days       *calendar
 	ahead      ahead
 	now        time.Time
+	readings   readings
 }
 
 // asked is what is asked of a metric's forecast.
@@ -35,7 +35,7 @@ func (e *Evaluator) metric(ctx context.Context, spec v1alpha1.MetricSpec, l look
 	seen := MetricEvaluation{ID: spec.ID(), History: spec.History(), Spec: spec, Forecast: gpus}
 	m := scaling.Metric{Name: seen.ID, Target: toTarget(spec.Target()), Pods: l.pods, PerReplica: l.gpusPerPod}
 	if !spec.Is(v1alpha1.ResourceGPU) {
-		amounts, err := e.read(ctx, l, spec)
+		amounts, err := e.reading(ctx, l, spec)
 		if err != nil {
 			seen.Problem = err.Error()
 		}
@@ -51,17 +51,6 @@ func (e *Evaluator) metric(ctx context.Context, spec v1alpha1.MetricSpec, l look
 	f := seen.Forecast
 	m.Forecast = scaling.Demand{Peak: f.PeakGPUs, Later: f.LaterGPUs, OK: f.Acts, Why: f.Note.Message, Lost: f.Lost}
 	return seen, m
-}
-
-func (e *Evaluator) read(ctx context.Context, l look, spec v1alpha1.MetricSpec) (Amounts, error) {
-	if e.metrics == nil {
-		return Amounts{}, fmt.Errorf("only %s is known here", GPU)
-	}
-	a, err := e.metrics.Metric(ctx, l.target, spec, l.now)
-	if err == nil && a.Whole != nil && !scaling.IsAmount(*a.Whole) {
-		return Amounts{}, fmt.Errorf("it is %g; it must be from 0 to %g", *a.Whole, scaling.MostAmount)
-	}
-	return a, err
 }
 
 // tellsOfWaiting is true when a metric tells now how much more demand there is than busy pods show.
