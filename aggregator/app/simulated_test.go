@@ -1,0 +1,52 @@
+package app
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/foretide/foretide/aggregator/simulate"
+	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
+)
+
+// offered is two busy GPUs at night and twelve by day: the minute of each, for so long from midnight on.
+func offered(length, step time.Duration) (out []float64) {
+	for i := range int(length / step) {
+		out = append(out, 7-5*math.Cos(2*math.Pi*float64(i)*step.Hours()/24))
+	}
+	return out
+}
+
+func simulatedPolicy(strategy v1alpha1.ScaleStrategy) *v1alpha1.AdvancedHorizontalPodAutoscaler {
+	p := &v1alpha1.AdvancedHorizontalPodAutoscaler{}
+	p.Namespace, p.Name, p.UID, p.Generation = "default", "sim", "sim", 1
+	p.Spec = v1alpha1.AdvancedHorizontalPodAutoscalerSpec{
+		ScaleStrategy: strategy, ScaleTargetRef: v1alpha1.ScaleTargetRef{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}, MaxReplicas: 50,
+		Metrics: []v1alpha1.MetricSpec{{Type: v1alpha1.MetricSourceResource, Resource: &v1alpha1.ResourceMetric{
+			Name: v1alpha1.ResourceGPU, Target: v1alpha1.MetricTarget{Type: v1alpha1.UtilizationTarget, AverageUtilization: new(int32(80))},
+		}}},
+	}
+	p.Spec.Default()
+	return p
+}
+
+func TestTheForecastHasPodsThereThatTheLoadAloneWouldWaitFor(t *testing.T) {
+	const step = 15 * time.Second
+	start := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
+	world := simulate.World{Step: step, Sync: step, Lag: 15 * time.Second, GPUsPerPod: 1, Startup: simulate.Always(7 * time.Minute), Replicas: 4}
+	trace := simulate.Trace{Start: start, Offered: offered(24*time.Hour, step)}
+	play := func(strategy v1alpha1.ScaleStrategy) simulate.Result {
+		s := newSimulated(simulatedPolicy(strategy), 1, world.Lag, offered(7*24*time.Hour, time.Minute), start)
+		s.policy.Spec.Prediction.ScaleUpForward.IntVal = 420
+		r, err := simulate.Run(world, trace, s, s.watch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s: %+v", strategy, r)
+		return r
+	}
+	auto, reactive := play(v1alpha1.StrategyAuto), play(v1alpha1.StrategyReactive)
+	if auto.Short > 0 || auto.GPUHours > 1.25*reactive.GPUHours {
+		t.Errorf("auto %+v, reactive %+v", auto, reactive)
+	}
+}
