@@ -29,6 +29,18 @@ type simulated struct {
 	sums          minuteSum
 }
 
+// Fly plays a load against a policy, which decides by the very code that decides in a cluster. before is the workload's demand in busy
+// GPUs of the minutes before the trace begins (NaN is not known), from which it forecasts. What watch is told of each step may be nil.
+func Fly(world simulate.World, trace simulate.Trace, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, before []float64, watch func(simulate.View)) (simulate.Result, error) {
+	s := newSimulated(policy, int(world.GPUsPerPod), world.Lag, before, trace.Start)
+	return simulate.Run(world, trace, s, func(v simulate.View) {
+		s.watch(v)
+		if watch != nil {
+			watch(v)
+		}
+	})
+}
+
 // minuteSum adds up a minute.
 type minuteSum struct {
 	end         time.Time

@@ -36,9 +36,9 @@ func TestTheForecastHasPodsThereThatTheLoadAloneWouldWaitFor(t *testing.T) {
 	world := simulate.World{Step: step, Sync: step, Lag: 15 * time.Second, GPUsPerPod: 1, Startup: simulate.Always(7 * time.Minute), Replicas: 4}
 	trace := simulate.Trace{Start: start, Offered: offered(24*time.Hour, step)}
 	play := func(strategy v1alpha1.ScaleStrategy) simulate.Result {
-		s := newSimulated(simulatedPolicy(strategy), 1, world.Lag, offered(7*24*time.Hour, time.Minute), start)
-		s.policy.Spec.Prediction.ScaleUpForward.IntVal = 420
-		r, err := simulate.Run(world, trace, s, s.watch)
+		policy := simulatedPolicy(strategy)
+		policy.Spec.Prediction.ScaleUpForward.IntVal = 420
+		r, err := Fly(world, trace, policy, offered(7*24*time.Hour, time.Minute), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
