@@ -68,12 +68,12 @@ func (c *Client) grid(ctx context.Context, series string, of Name, from, to time
 			from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339), step, n, maxGridSteps)
 	}
 	recorded := moments{}
-	selector := fmt.Sprintf("%s{namespace=%q,kind=%q,name=%q,metric=%q}", series, of.Namespace, of.Kind, of.Workload.Name, of.Metric)
+	selector := fmt.Sprintf("%s{namespace=%q,kind=%q,name=%q,metric=%q}", series, of.Namespace, of.Kind, of.Name, of.Metric)
 	err := c.chunks(ctx, selector, time.UnixMilli(first), time.UnixMilli(last), demandChunk, func(s *model.SampleStream, after, last int64) {
 		recorded.take(s.Values, after, last)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s of %s/%s/%s: %w", series, of.Namespace, of.Kind, of.Workload.Name, err)
+		return nil, fmt.Errorf("%s of %s/%s/%s: %w", series, of.Namespace, of.Kind, of.Name, err)
 	}
 	return means(recorded, first, width, int(n)), nil
 }

@@ -119,7 +119,7 @@ func Run(w World, t Trace, d Decider, watch func(View)) (Result, error) {
 	if len(t.Offered) == 0 {
 		return Result{}, errors.New("the trace is empty")
 	}
-	s := newState(w, t.Start)
+	s := newState(w)
 	for i, offered := range t.Offered {
 		now := t.Start.Add(time.Duration(i) * w.Step)
 		if math.IsNaN(offered) {

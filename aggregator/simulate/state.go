@@ -11,10 +11,9 @@ type state struct {
 	World
 	random   *rand.Rand
 	ready    int32
-	starting queue // when each is ready
-	pending  int32 // pods that found no GPU
-	draining queue // when each is gone
-	held     float64
+	starting queue     // when each is ready
+	pending  int32     // pods that found no GPU
+	draining queue     // when each is gone
 	comes    time.Time // when GPUs come for those that are pending; zero when none do
 	gpus     float64   // of the cluster
 	replicas int32
@@ -35,7 +34,7 @@ type state struct {
 // seen is what was to be seen at a step.
 type seen struct{ utilization, busy, waiting float64 }
 
-func newState(w World, start time.Time) *state {
+func newState(w World) *state {
 	s := &state{World: w, random: rand.New(rand.NewPCG(w.Seed, 1)), ready: w.Replicas, replicas: w.Replicas, most: w.Replicas, gpus: w.GPUs}
 	s.seen = make([]seen, int(w.Lag/w.Step)+1)
 	for i := range s.seen {
@@ -109,7 +108,7 @@ func (s *state) scale(now time.Time, replicas int32) {
 
 // start makes a pod, which waits when there is no GPU for it.
 func (s *state) start(now time.Time) {
-	if s.World.GPUs > 0 && float64(s.holding()+1)*s.GPUsPerPod > s.gpus+1e-9 {
+	if s.GPUs > 0 && float64(s.holding()+1)*s.GPUsPerPod > s.gpus+1e-9 {
 		s.pending++
 		if s.comes.IsZero() && s.Provisioning > 0 {
 			s.comes = now.Add(s.Provisioning)
