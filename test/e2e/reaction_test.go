@@ -46,18 +46,23 @@ func TestReaction(t *testing.T) {
 	var both sync.WaitGroup
 	both.Go(func() {
 		time.Sleep(time.Until(began.Add(learning + time.Minute)))
-		figures("reaction", follow(t, "steps", ours, *steps, 15*time.Second, 4*time.Second))
+		figures("reaction", follow(t, "steps", ours, *steps))
 	})
 	both.Go(func() {
-		figures("reaction_prometheus_hpa", follow(t, "rival", theirs, *rivalSteps, 5*time.Second, 15*time.Second))
+		figures("reaction_prometheus_hpa", follow(t, "rival", theirs, *rivalSteps))
 	})
 	both.Wait()
 }
 
-// follow gives a Deployment steps of load and says, in seconds, how long each took to be patched. A load stays high for a while after
-// that, longer than the average needs to come to it, for what does not stay is noise. It stays low for a while, and up to a second more,
-// after the replicas are down again, so that no step comes at a moment of its own.
-func follow(t *testing.T, name string, l *lever, times int, high, low time.Duration) (took []float64) {
+// phase is how long a load stays high, and low, after the replicas are what it needs: longer than the average takes to come to it, for what
+// does not stay is noise, and long enough for a step to come at a load that was steady in the pods there are. Up to a second is added, so
+// that no step comes at a moment of its own.
+const phase = 15 * time.Second
+
+// follow gives a Deployment steps of load and says, in seconds, how long each took to be patched. It leaves the load low: the replicas of
+// one that is done must not take the GPUs of the other.
+func follow(t *testing.T, name string, l *lever, times int) (took []float64) {
+	defer l.pull(0.1)
 	replicas := watchReplicas(t, name)
 	for range times {
 		l.pull(0.1)
@@ -65,7 +70,7 @@ func follow(t *testing.T, name string, l *lever, times int, high, low time.Durat
 			t.Errorf("%s: not one replica at 10 %% within three minutes", name)
 			return took
 		}
-		time.Sleep(low + time.Duration(rand.Float64()*float64(time.Second)))
+		time.Sleep(phase + time.Duration(rand.Float64()*float64(time.Second)))
 		l.pull(0.8)
 		patched, ok := replicas.become(4, 3*time.Minute)
 		if !ok {
@@ -74,7 +79,7 @@ func follow(t *testing.T, name string, l *lever, times int, high, low time.Durat
 		}
 		took = append(took, patched.Sub(l.pulled()).Seconds())
 		say(t, "%s: four replicas after %.2f s", name, took[len(took)-1])
-		time.Sleep(high)
+		time.Sleep(phase)
 	}
 	return took
 }
