@@ -165,6 +165,11 @@ bench-reaction: images deps-engines $(PROMETHEUS_ADAPTER) ## From a load step to
 	trap 'cd $(CURDIR) && $(MAKE) --no-print-directory cluster-down >/dev/null' EXIT; $(MAKE) --no-print-directory cluster-up; \
 	KUBECONFIG=$(CLUSTER_DIR)/kubeconfig PATH=$(K8S_BIN):$$PATH PROMETHEUS_ADAPTER=$(PROMETHEUS_ADAPTER) go test -count=1 -v -timeout 60m -tags e2e,bench -run TestReaction ./test/e2e/... $(REACTION_FLAGS) | tee /dev/stderr | grep -o 'BENCH .*'
 
+.PHONY: judge-cluster
+judge-cluster: images fakenvml ## A recorded day on the real cluster and the same in the simulator: how often the replicas agree
+	trap 'cd $(CURDIR) && $(MAKE) --no-print-directory cluster-down >/dev/null' EXIT; $(MAKE) --no-print-directory cluster-up; \
+	KUBECONFIG=$(CLUSTER_DIR)/kubeconfig PATH=$(K8S_BIN):$$PATH go test -count=1 -v -timeout 30m -tags e2e,bench -run TestTheSimulatorAgrees ./test/e2e/... | tee /dev/stderr | grep -o 'BENCH .*'
+
 .PHONY: bench-controller
 bench-controller: bin/aggregator deps-cluster $(K8S_BIN)/kube-apiserver ## 5,000 policies over 20,000 pods on a real API server: a pass over all of them, memory, writes when nothing changes
 	KUBE_APISERVER=$(K8S_BIN)/kube-apiserver go run ./test/bench/controller $(CONTROLLER_FLAGS)
