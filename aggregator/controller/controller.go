@@ -34,7 +34,7 @@ import (
 // Defaults of Options.
 const (
 	DefaultSyncInterval = 2 * time.Second
-	DefaultWorkers      = 4
+	DefaultWorkers      = 16 // they wait for the API server most of the time
 )
 
 // syncTimeout bounds one sync of one policy, so that an API server that does not answer keeps no worker for ever.

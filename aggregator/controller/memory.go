@@ -28,7 +28,7 @@ const (
 
 // looksAtOnce is how many whole histories are looked at at a time, so that workers remain for decisions when thousands are new, as after
 // a restart: a look takes 10 ms.
-const looksAtOnce = DefaultWorkers / 2
+const looksAtOnce = 2
 
 // errNoTurn is why there is no forecast when so many others are looked at. It takes a moment.
 var errNoTurn = errors.New("the histories of other workloads are being read, this one's is to come")

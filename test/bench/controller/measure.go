@@ -16,6 +16,9 @@ import (
 	"github.com/foretide/foretide/test/swarm/shipped"
 )
 
+// between is the time from one look at the aggregator's metrics to the next: a page of hundreds of thousands of series costs it a second.
+const between = 10 * time.Second
+
 // known waits until every policy is decided, and by the load of all its pods, and for a while more.
 func (s settings) known(ctx context.Context, a *shipped.Aggregator) error {
 	began := time.Now()
@@ -28,14 +31,14 @@ func (s settings) known(ctx context.Context, a *shipped.Aggregator) error {
 			fmt.Printf("All policies are decided by the load of all their pods after %v.\n", time.Since(began).Round(time.Second))
 			return sleep(ctx, s.settle)
 		}
-		if tick%10 == 0 {
+		if tick%3 == 0 {
 			fmt.Printf("%4.0fs  %d policies are decided, %d of them by the load of all their pods; the oldest decision is %.1f s old\n",
 				time.Since(began).Seconds(), decided, fresh, age)
 		}
 		if time.Since(began) > 10*time.Minute {
 			return fmt.Errorf("after ten minutes only %d policies are decided, %d of them by the load of all their pods; the log ends with:\n%s", decided, fresh, a.LogTail(2000))
 		}
-		if err := sleep(ctx, time.Second); err != nil {
+		if err := sleep(ctx, between); err != nil {
 			return err
 		}
 	}
@@ -79,7 +82,7 @@ func (s settings) measure(ctx context.Context, a *shipped.Aggregator, config *re
 			return fmt.Errorf("only %d of %d policies were decided within the last minute", decided, s.policies)
 		}
 		longest = max(longest, age)
-		if err := sleep(ctx, 2*time.Second); err != nil {
+		if err := sleep(ctx, between); err != nil {
 			return err
 		}
 	}
