@@ -15,6 +15,7 @@ import (
 // simulated is a policy that decides in a simulation, by the very code that decides in a cluster. Its history is what was known before the
 // simulation began, and what it has seen since, by the minute.
 type simulated struct {
+	simulate.Minutes
 	evaluator *controller.Evaluator
 	policy    *v1alpha1.AdvancedHorizontalPodAutoscaler
 	gpus      int           // of a pod
@@ -23,64 +24,14 @@ type simulated struct {
 	view  simulate.View
 	pods  []controller.Pod
 	names []string // of pods, by number
-	begin time.Time
-	// demand and ready are by the minute since begin; NaN is not known.
-	demand, ready []float64
-	sums          minuteSum
 }
 
 // Fly plays a load against a policy, which decides by the very code that decides in a cluster. before is the workload's demand in busy
 // GPUs of the minutes before the trace begins (NaN is not known), from which it forecasts. What watch is told of each step may be nil.
 func Fly(world simulate.World, trace simulate.Trace, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, before []float64, watch func(simulate.View)) (simulate.Result, error) {
-	s := newSimulated(policy, int(world.GPUsPerPod), world.Lag, before, trace.Start)
-	return simulate.Run(world, trace, s, func(v simulate.View) {
-		s.watch(v)
-		if watch != nil {
-			watch(v)
-		}
-	})
-}
-
-// minuteSum adds up a minute.
-type minuteSum struct {
-	end         time.Time
-	busy, ready float64
-	known, all  int
-}
-
-// newSimulated returns the policy with the demand of the minutes before start.
-func newSimulated(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, gpus int, lag time.Duration, before []float64, start time.Time) *simulated {
-	s := &simulated{policy: policy, gpus: gpus, lag: lag, begin: start.Truncate(time.Minute).Add(-time.Duration(len(before)) * time.Minute), demand: before}
-	s.ready = make([]float64, len(before))
-	for i := range s.ready {
-		s.ready[i] = math.NaN()
-	}
+	s := &simulated{Minutes: simulate.NewMinutes(before, trace.Start), policy: policy, gpus: int(world.GPUsPerPod), lag: world.Lag}
 	s.evaluator = controller.NewEvaluator(s, nil, s, nil)
-	return s
-}
-
-// watch takes a step into the history.
-func (s *simulated) watch(v simulate.View) {
-	if end := v.Now.Truncate(time.Minute).Add(time.Minute); !end.Equal(s.sums.end) {
-		s.close()
-		s.sums = minuteSum{end: end}
-	}
-	s.sums.all++
-	if !math.IsNaN(v.Busy) {
-		s.sums.busy, s.sums.ready, s.sums.known = s.sums.busy+v.Busy, s.sums.ready+float64(v.Ready), s.sums.known+1
-	}
-}
-
-// close writes the minute that is over.
-func (s *simulated) close() {
-	if s.sums.all == 0 {
-		return
-	}
-	busy, ready := math.NaN(), math.NaN()
-	if 2*s.sums.known > s.sums.all {
-		busy, ready = s.sums.busy/float64(s.sums.known), s.sums.ready/float64(s.sums.known)
-	}
-	s.demand, s.ready = append(s.demand, busy), append(s.ready, ready)
+	return simulate.Run(world, trace, s, watch)
 }
 
 // Decide implements simulate.Decider.
@@ -90,7 +41,7 @@ func (s *simulated) Decide(v simulate.View) int32 {
 	for i := range v.Ready + v.Starting {
 		pod := controller.Pod{Name: s.name(int(i)), Node: "node", State: scaling.Unready, GPUs: float64(s.gpus)}
 		if i < v.Ready {
-			pod.State, pod.ReadySince = scaling.Ready, s.begin
+			pod.State, pod.ReadySince = scaling.Ready, s.Begin
 		}
 		s.pods = append(s.pods, pod)
 	}
@@ -121,12 +72,12 @@ func (s *simulated) Trouble(string, time.Time) string { return "" }
 
 // Demand implements controller.History.
 func (s *simulated) Demand(_ context.Context, _ controller.Workload, _ string, from, to time.Time, step time.Duration) ([]float64, error) {
-	return s.grid(s.demand, from, to, step)
+	return s.grid(s.Busy, from, to, step)
 }
 
 // Pods implements controller.History.
 func (s *simulated) Pods(_ context.Context, _ controller.Workload, from, to time.Time, step time.Duration) ([]float64, error) {
-	return s.grid(s.ready, from, to, step)
+	return s.grid(s.Ready, from, to, step)
 }
 
 // Filled implements controller.History.
@@ -137,7 +88,7 @@ func (s *simulated) grid(minutes []float64, from, to time.Time, step time.Durati
 		return nil, fmt.Errorf("step is %v; the simulation has minutes", step)
 	}
 	out := make([]float64, int(to.Sub(from)/step))
-	first := int(from.Sub(s.begin) / step)
+	first := int(from.Sub(s.Begin) / step)
 	for i := range out {
 		if k := first + i; k >= 0 && k < len(minutes) {
 			out[i] = minutes[k]

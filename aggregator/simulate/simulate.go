@@ -65,11 +65,14 @@ type Decider interface {
 	Decide(View) int32
 }
 
+// Watcher is a Decider that wants to see each step, and not only those of a Sync; it sees one before it decides.
+type Watcher interface{ Watch(View) }
+
 // View is what is seen of the workload.
 type View struct {
 	Now time.Time
-	// Replicas is what was decided last; Ready serve, Starting are on their way.
-	Replicas, Ready, Starting int32
+	// Replicas is what was decided last; Ready serve, Starting are on their way, Pending of which found no GPUs.
+	Replicas, Ready, Starting, Pending int32
 	// Utilization is that of the ready pods' GPUs a lag ago, 0 to 1; NaN is not known.
 	Utilization float64
 	// Busy is the same in GPUs, and Waiting the work that waits, in GPU seconds; NaN is not known.
@@ -120,6 +123,7 @@ func Run(w World, t Trace, d Decider, watch func(View)) (Result, error) {
 		return Result{}, errors.New("the trace is empty")
 	}
 	s := newState(w)
+	watcher, watches := d.(Watcher)
 	for i, offered := range t.Offered {
 		now := t.Start.Add(time.Duration(i) * w.Step)
 		if math.IsNaN(offered) {
@@ -129,6 +133,9 @@ func Run(w World, t Trace, d Decider, watch func(View)) (Result, error) {
 		view := s.view(now)
 		if watch != nil {
 			watch(view)
+		}
+		if watches {
+			watcher.Watch(view)
 		}
 		if time.Duration(i)*w.Step%w.Sync == 0 {
 			s.scale(now, max(0, d.Decide(view)))

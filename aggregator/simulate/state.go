@@ -82,7 +82,7 @@ func (s *state) serve(now time.Time, offered float64) {
 // view is what is seen now.
 func (s *state) view(now time.Time) View {
 	old := s.seen[s.steps%len(s.seen)] // the oldest of the ring
-	return View{Now: now, Replicas: s.replicas, Ready: s.ready, Starting: int32(s.starting.len()) + s.pending,
+	return View{Now: now, Replicas: s.replicas, Ready: s.ready, Starting: int32(s.starting.len()) + s.pending, Pending: s.pending,
 		Utilization: old.utilization, Busy: old.busy, Waiting: old.waiting}
 }
 
