@@ -40,8 +40,11 @@ func (s *simulated) Decide(v simulate.View) int32 {
 	s.pods = s.pods[:0]
 	for i := range v.Ready + v.Starting {
 		pod := controller.Pod{Name: s.name(int(i)), Node: "node", State: scaling.Unready, GPUs: float64(s.gpus)}
-		if i < v.Ready {
+		switch {
+		case i < v.Ready:
 			pod.State, pod.ReadySince = scaling.Ready, s.Begin
+		case i >= v.Ready+v.Starting-v.Pending:
+			pod.Node, pod.LacksGPUs = "", true
 		}
 		s.pods = append(s.pods, pod)
 	}

@@ -107,24 +107,3 @@ func TestCranesErrorCountsTooLittleMoreThanTooMuch(t *testing.T) {
 		t.Errorf("%g where something is nothing, want the mean of 10 and 4", got)
 	}
 }
-
-func TestTheTransformIsTheDefinition(t *testing.T) {
-	r := rand.New(rand.NewPCG(3, 4))
-	for _, n := range []int{1, 2, 7, 60, 97, 360} {
-		x := make([]complex128, n)
-		for i := range x {
-			x[i] = complex(r.NormFloat64(), r.NormFloat64())
-		}
-		got := fourier(x)
-		for k := range x {
-			want := complex(0, 0)
-			for i, v := range x {
-				angle := -2 * math.Pi * float64(i*k%n) / float64(n)
-				want += v * complex(math.Cos(angle), math.Sin(angle))
-			}
-			if d := got[k] - want; math.Hypot(real(d), imag(d)) > 1e-9*float64(n) {
-				t.Fatalf("%d of %d: %v, want %v", k, n, got[k], want)
-			}
-		}
-	}
-}

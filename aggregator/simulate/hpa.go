@@ -37,10 +37,10 @@ func (h *HPA) Decide(v View) int32 {
 // proposed is what the load asks for; without knowing it that is what there is.
 func (h *HPA) proposed(v View) int32 {
 	pods := float64(v.Ready + v.Starting - v.Pending)
-	if math.IsNaN(v.Utilization) || pods <= 0 {
+	if math.IsNaN(v.Utilization) || v.Settled <= 0 || pods <= 0 {
 		return v.Replicas
 	}
-	busy := v.Utilization * float64(v.Ready)
+	busy := v.Utilization * float64(v.Settled)
 	ratio := busy / pods / h.Target
 	if ratio > 1 && v.Pending > 0 {
 		ratio = max(1, busy/(pods+float64(v.Pending))/h.Target) // never the other way because of them

@@ -16,10 +16,12 @@ func TestTheHorizontalPodAutoscalersArithmetic(t *testing.T) {
 		"above it the replicas are so many times":     {steady(0, 10, 6), 12},
 		"not more than double at once":                {steady(0, 10, 15), 20},
 		"or four more":                                {steady(0, 2, 10), 6},
-		"pods that start count as idle ones":          {View{Now: start, Replicas: 10, Ready: 5, Starting: 5, Utilization: 1}, 10},
-		"with pods pending it is the same upwards":    {View{Now: start, Replicas: 10, Ready: 5, Starting: 5, Pending: 5, Utilization: 1}, 10},
-		"but what is pending never turns it round":    {View{Now: start, Replicas: 10, Ready: 5, Starting: 5, Pending: 5, Utilization: 0.6}, 10},
-		"and is not there when the others are enough": {View{Now: start, Replicas: 10, Ready: 5, Starting: 5, Pending: 5, Utilization: 0.3}, 3},
+		"pods that start count as idle ones":          {View{Now: start, Replicas: 10, Ready: 5, Settled: 5, Starting: 5, Utilization: 1}, 10},
+		"with pods pending it is the same upwards":    {View{Now: start, Replicas: 10, Ready: 5, Settled: 5, Starting: 5, Pending: 5, Utilization: 1}, 10},
+		"but what is pending never turns it round":    {View{Now: start, Replicas: 10, Ready: 5, Settled: 5, Starting: 5, Pending: 5, Utilization: 0.6}, 10},
+		"and is not there when the others are enough": {View{Now: start, Replicas: 10, Ready: 5, Settled: 5, Starting: 5, Pending: 5, Utilization: 0.3}, 3},
+		"pods that just became ready count as idle":   {View{Now: start, Replicas: 20, Ready: 20, Settled: 10, Utilization: 1}, 20},
+		"and without any others there is no telling":  {View{Now: start, Replicas: 20, Ready: 20, Utilization: 0.1}, 20},
 	} {
 		if got := hpa().Decide(c.view); got != c.want {
 			t.Errorf("%s: %d, want %d", name, got, c.want)

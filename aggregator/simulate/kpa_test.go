@@ -46,10 +46,10 @@ func TestKnativesWindowsAreAMinuteAndTheLastStep(t *testing.T) {
 	if stable, panicked := k.mean(now, kpaStable), k.mean(now, kpaPanic); stable != 3 || panicked != 6 {
 		t.Errorf("%g in the stable window and %g in the panic window, want 3 and 6", stable, panicked)
 	}
-	for i := range 5 {
+	for i := range 4 {
 		k.Watch(View{Now: now.Add(time.Duration(i+1) * step), Busy: math.NaN()})
 	}
-	if got := k.Decide(View{Now: now.Add(5 * step), Replicas: 9, Ready: 1}); got != 9 {
+	if got := k.Decide(View{Now: now.Add(4 * step), Replicas: 9, Ready: 1}); got != 9 {
 		t.Errorf("without anything in the window it wants %d", got)
 	}
 }

@@ -16,7 +16,7 @@ type Oracle struct {
 // Decide returns as many as the most of what is offered until then needs.
 func (o Oracle) Decide(v View) int32 {
 	from := int(v.Now.Sub(o.Trace.Start) / o.Step)
-	until := min(len(o.Trace.Offered), from+int(o.Ahead/o.Step)+1)
+	until := min(len(o.Trace.Offered), from+max(1, int((o.Ahead+o.Step-1)/o.Step)))
 	most, _ := highest(o.Trace.Offered[from:until])
 	return o.clamp(podsFor(most, o.Target*o.GPUsPerPod))
 }

@@ -37,7 +37,7 @@ func peer(t *testing.T, name string, o PeerOptions) Decider {
 
 // steady is a workload of so many pods, all ready, that keep so many GPUs of one each busy.
 func steady(at time.Duration, pods int32, busy float64) View {
-	return View{Now: start.Add(at), Replicas: pods, Ready: pods, Utilization: busy / float64(pods), Busy: busy}
+	return View{Now: start.Add(at), Replicas: pods, Ready: pods, Settled: pods, Utilization: busy / float64(pods), Busy: busy}
 }
 
 // decide shows a step and asks.
@@ -127,7 +127,7 @@ func TestAScheduleKnowsTheHourAndTheWeekdayAndIsInTime(t *testing.T) {
 	}
 	cron := peer(t, "cron", options(busyMinutes(7, office), tide(time.Hour)))
 	for at, want := range map[time.Duration]int32{
-		8 * time.Hour: 2, 8*time.Hour + 56*time.Minute: 2, 8*time.Hour + 57*time.Minute: 8, 12 * time.Hour: 8, 17 * time.Hour: 2, (5*24 + 12) * time.Hour: 2,
+		8 * time.Hour: 2, 8*time.Hour + 56*time.Minute: 2, 8*time.Hour + 57*time.Minute: 8, 12 * time.Hour: 8, 16*time.Hour + 58*time.Minute: 8, 17 * time.Hour: 2, (5*24 + 12) * time.Hour: 2,
 	} {
 		if got := cron.Decide(View{Now: start.Add(at)}); got != want {
 			t.Errorf("after %v the schedule has %d, want %d", at, got, want)
@@ -152,13 +152,18 @@ func TestAScheduleKnowsTheHourAndTheWeekdayAndIsInTime(t *testing.T) {
 func TestTheOracleHasWhatWillBeNeeded(t *testing.T) {
 	trace := flat(1, 10*time.Minute, 4, 10*time.Minute)
 	oracle := peer(t, "oracle", options(nil, trace))
-	for at, want := range map[time.Duration]int32{0: 2, 6*time.Minute + 30*time.Second: 2, 6*time.Minute + 45*time.Second: 8, 19 * time.Minute: 8} {
+	for at, want := range map[time.Duration]int32{0: 2, 6*time.Minute + 45*time.Second: 2, 7 * time.Minute: 8, 19 * time.Minute: 8} {
 		if got := oracle.Decide(View{Now: start.Add(at)}); got != want {
 			t.Errorf("after %v it wants %d, not %d", at, got, want)
 		}
 	}
 	w := world()
 	if r := run(t, w, trace, oracle); r.Short != 0 {
+		t.Errorf("%+v", r)
+	}
+	o := options(nil, trace) // a startup that is no whole number of steps
+	o.Target, w.Startup, o.Ahead = 1, Always(50*time.Second), 50*time.Second+step
+	if r := run(t, w, trace, peer(t, "oracle", o)); r.Short != 0 || r.GPUHours > (2*9+4*11)/60.0 {
 		t.Errorf("%+v", r)
 	}
 }

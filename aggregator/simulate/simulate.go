@@ -5,8 +5,8 @@
 //	      └──► waiting ◄── what they cannot serve      │
 //	             what is seen of it, a while later ────┘
 //
-// It has no clock, no I/O, and no randomness but that of its seed: the same world and trace give the same result. A step costs the same
-// however many pods there are.
+// It has no clock, no I/O, and no randomness but that of its seed: the same world, trace and Decider give the same result. Who decides sees
+// what is over, and what it decides holds from the next step on. A step costs the same however many pods there are.
 package simulate
 
 import (
@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -23,32 +24,38 @@ type World struct {
 	Step time.Duration
 	// Sync is how often the replicas are decided: a whole number of steps.
 	Sync time.Duration
-	// Lag is how old what a Decider sees is: sampling, reports, scrapes.
+	// Lag is how old what a Decider sees is: sampling, reports, scrapes. It sees the mean of a step's time that ended so long ago.
 	Lag time.Duration
+	// Noise is the relative standard deviation of what is seen of the utilization: that of each step is multiplied by a normal draw around 1, and
+	// never more than 1. What is served has none.
+	Noise float64
 	// GPUsPerPod is what each pod holds.
 	GPUsPerPod float64
-	// Startup draws how long a pod takes from created to ready; nil means at once.
+	// Startup draws how long a pod takes from having its GPUs to ready, for each anew; nil means no time.
 	Startup Startup
 	// Drain is how long a pod that is removed holds its GPUs without serving.
 	Drain time.Duration
 	// GPUs is how many the cluster has for this workload; 0 means that it never runs out.
 	GPUs float64
-	// Provisioning is how long a cluster autoscaler takes to bring GPUs for pods that found none; 0 means that nobody brings any.
+	// Provisioning is how long a cluster autoscaler takes to bring GPUs for a pod that found none; 0 means that nobody brings any.
 	Provisioning time.Duration
+	// Unneeded is how long GPUs that were brought stay without a pod (scale-down-unneeded-time of Kubernetes' cluster autoscaler, 10 min by
+	// default); 0 means that they stay.
+	Unneeded time.Duration
 	// Outages are when nothing is seen of the load.
 	Outages []Span
-	// Rollouts are when all pods are replaced, a quarter of them at a time, each new one before an old one goes.
+	// Rollouts are when all pods are replaced as a Deployment does it, a quarter more or less at a time; in the order of time.
 	Rollouts []time.Time
-	// Replicas is how many there are at the beginning.
+	// Replicas is how many there are at the beginning, all ready.
 	Replicas int32
-	// Seed is that of the startup times.
+	// Seed is that of startup times and noise.
 	Seed uint64
 }
 
 // Span is from a moment up to another.
 type Span struct{ From, To time.Time }
 
-// Startup draws how long a pod takes from created to ready.
+// Startup draws how long a pod takes from having its GPUs to ready.
 type Startup func(*rand.Rand) time.Duration
 
 // Always takes the same time.
@@ -73,9 +80,11 @@ type View struct {
 	Now time.Time
 	// Replicas is what was decided last; Ready serve, Starting are on their way, Pending of which found no GPUs.
 	Replicas, Ready, Starting, Pending int32
-	// Utilization is that of the ready pods' GPUs a lag ago, 0 to 1; NaN is not known.
+	// Settled of the ready were so already when the load was what is seen of it; the others did nothing then.
+	Settled int32
+	// Utilization is that of the GPUs of the pods that were ready a lag ago, 0 to 1; NaN is not known.
 	Utilization float64
-	// Busy is the same in GPUs, and Waiting the work that waits, in GPU seconds; NaN is not known.
+	// Busy is the same in GPUs, and Waiting the work that waited, in GPU seconds; NaN is not known.
 	Busy, Waiting float64
 }
 
@@ -89,9 +98,14 @@ type Trace struct {
 type Result struct {
 	// Steps is how many were played.
 	Steps int
-	// Short is for how long work waited; Wait is how long a GPU second of work waited on average, and LongestWait how long the ready pods
-	// would have taken at most to get through what waited.
+	// Short is for how long work waited; Wait is how long a GPU second of work waited on average, and LongestWait how long the one did that
+	// waited longest, what came first being served first.
 	Short, Wait, LongestWait time.Duration
+	// MinutesShort is for how many minutes more was offered than the ready pods could serve, whatever waited: each step counts with its length.
+	// Unserved is by how much, in GPU hours: what had to wait, however short.
+	MinutesShort, Unserved float64
+	// Offered is the work in GPU hours, Served of which was and Waiting was not when the trace was over.
+	Offered, Served, Waiting float64
 	// GPUHours are those that pods held, starting and draining ones too.
 	GPUHours float64
 	// Ups and Downs are how often replicas were added and removed; Most is the largest number.
@@ -104,9 +118,13 @@ func (w World) check() error {
 	switch {
 	case w.Step <= 0 || w.Sync < w.Step || w.Sync%w.Step != 0:
 		return fmt.Errorf("step is %v and sync %v: sync must be a whole number of steps", w.Step, w.Sync)
-	case w.Lag < 0 || w.Drain < 0 || w.Provisioning < 0:
-		return fmt.Errorf("lag is %v, drain %v, provisioning %v: none may be negative", w.Lag, w.Drain, w.Provisioning)
-	case !(w.GPUsPerPod > 0):
+	case w.Lag < 0 || w.Drain < 0 || w.Provisioning < 0 || w.Unneeded < 0:
+		return fmt.Errorf("lag is %v, drain %v, provisioning %v, unneeded %v: none may be negative", w.Lag, w.Drain, w.Provisioning, w.Unneeded)
+	case !(w.Noise >= 0) || math.IsInf(w.Noise, 0) || !(w.GPUs >= 0):
+		return fmt.Errorf("noise is %g and there are %g GPUs: neither may be negative", w.Noise, w.GPUs)
+	case !slices.IsSortedFunc(w.Rollouts, time.Time.Compare):
+		return fmt.Errorf("rollouts are at %v: they must be in the order of time", w.Rollouts)
+	case !(w.GPUsPerPod > 0) || math.IsInf(w.GPUsPerPod, 0):
 		return fmt.Errorf("a pod has %g GPUs: it must be more than 0", w.GPUsPerPod)
 	case w.Replicas < 1:
 		return fmt.Errorf("there are %d replicas at the beginning: there must be one", w.Replicas)
@@ -114,22 +132,33 @@ func (w World) check() error {
 	return nil
 }
 
-// Run plays a trace. What watch is told of each step may be nil.
+// check says what is wrong with a trace.
+func (t Trace) check() error {
+	if len(t.Offered) == 0 {
+		return errors.New("the trace is empty")
+	}
+	for i, v := range t.Offered {
+		if v < 0 || math.IsInf(v, 0) {
+			return fmt.Errorf("step %d of the trace offers %g GPUs: it must be finite and not negative, or NaN for none", i, v)
+		}
+	}
+	return nil
+}
+
+// Run plays a trace. What watch is told of each step, before it is decided on, may be nil.
 func Run(w World, t Trace, d Decider, watch func(View)) (Result, error) {
 	if err := w.check(); err != nil {
 		return Result{}, err
 	}
-	if len(t.Offered) == 0 {
-		return Result{}, errors.New("the trace is empty")
+	if err := t.check(); err != nil {
+		return Result{}, err
 	}
-	s := newState(w)
+	s := newState(w, t)
 	watcher, watches := d.(Watcher)
-	for i, offered := range t.Offered {
+	every := int(w.Sync / w.Step)
+	for i := range t.Offered {
 		now := t.Start.Add(time.Duration(i) * w.Step)
-		if math.IsNaN(offered) {
-			offered = 0
-		}
-		s.serve(now, offered)
+		s.advance(now)
 		view := s.view(now)
 		if watch != nil {
 			watch(view)
@@ -137,9 +166,12 @@ func Run(w World, t Trace, d Decider, watch func(View)) (Result, error) {
 		if watches {
 			watcher.Watch(view)
 		}
-		if time.Duration(i)*w.Step%w.Sync == 0 {
+		if i%every == 0 {
 			s.scale(now, max(0, d.Decide(view)))
 		}
+		s.serve(now)
 	}
-	return s.result(), nil
+	r := s.load.result()
+	r.Steps, r.GPUHours, r.Ups, r.Downs, r.Most = s.step, s.gpuHours, s.ups, s.downs, s.most
+	return r, nil
 }

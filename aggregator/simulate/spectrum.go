@@ -22,13 +22,7 @@ func cranePeriod(samples []float64) int {
 	samples = samples[len(samples)%unit:]
 	n := len(samples)
 	spectrum := fourier(centred(samples))
-	power := 0.0
-	for _, x := range spectrum {
-		power += real(x)*real(x) + imag(x)*imag(x)
-	}
-	mean := power / float64(n) // of |X|², which of white noise is exponential
-	threshold := math.Sqrt(mean * (math.Log(float64(n/2)) - math.Log(-math.Log(0.99))))
-
+	threshold := outstanding(spectrum)
 	correlation := autocorrelation(spectrum)
 	period, highest := 0, 0.0
 	for k, last := 2, 0; k < n/2; k++ {
@@ -43,6 +37,16 @@ func cranePeriod(samples []float64) int {
 		return 0
 	}
 	return period
+}
+
+// outstanding is the amplitude that the largest of as many of white noise exceeds once in a hundred times.
+func outstanding(spectrum []complex128) float64 {
+	power := 0.0
+	for _, x := range spectrum {
+		power += real(x)*real(x) + imag(x)*imag(x)
+	}
+	n := float64(len(spectrum))
+	return math.Sqrt(power / n * (math.Log(n/2) - math.Log(-math.Log(0.99)))) // powers of white noise are exponential
 }
 
 // isPeak tells whether lines through what is on either side go up to a point and down from it.
