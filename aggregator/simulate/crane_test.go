@@ -1,10 +1,14 @@
 package simulate
 
 import (
+	"compress/gzip"
 	"math"
 	"math/rand/v2"
+	"os"
 	"testing"
 	"time"
+
+	"github.com/foretide/foretide/pkg/trace"
 )
 
 func TestCraneFindsADayOrAWeekAndNothingInNoise(t *testing.T) {
@@ -31,6 +35,41 @@ func TestCraneFindsADayOrAWeekAndNothingInNoise(t *testing.T) {
 		if got := cranePeriod(busyMinutes(c.days, noisy(c.load))); got != c.want {
 			t.Errorf("%s: a period of %d minutes, want %d", name, got, c.want)
 		}
+	}
+}
+
+// The recordings and their periods are those of gocrane/crane's pkg/prediction/dsp/signal_test.go.
+func TestCraneFindsInItsOwnRecordingsWhatItsTestsSay(t *testing.T) {
+	file, err := os.Open("../../test/data/forecast/crane_dsp/series.csv.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	unzipped, err := gzip.NewReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := trace.Read(unzipped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]int{"input1": dayMinutes, "input2": weekMinutes, "input8": weekMinutes, "input9": dayMinutes, "input11": dayMinutes, "input13": weekMinutes, "input4": 0}
+	for _, series := range all {
+		period, tested := want[series.Name]
+		if !tested {
+			continue
+		}
+		delete(want, series.Name)
+		var minutes []float64
+		for _, p := range series.Points { // one each five minutes
+			minutes = append(minutes, p.Value, p.Value, p.Value, p.Value, p.Value)
+		}
+		if got := cranePeriod(minutes); got != period {
+			t.Errorf("%s has a period of %d minutes, want %d", series.Name, got, period)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("there is no recording %v", want)
 	}
 }
 

@@ -164,14 +164,18 @@ func transform(x []complex128, stride int, out, roots, scratch []complex128) {
 		transform(x[r*stride:], stride*p, out[r*m:(r+1)*m], roots, scratch)
 	}
 	part := scratch[:p]
+	turn := len(roots) / p // the p-th roots of 1 among them
 	for k := range m {
 		for r := range p {
 			part[r] = out[r*m+k] * roots[r*k*stride]
 		}
 		for q := range p {
 			sum := part[0]
-			for r := 1; r < p; r++ {
-				sum += part[r] * roots[r*q*m*stride%len(roots)]
+			for r, at := 1, q; r < p; r, at = r+1, at+q {
+				if at >= p {
+					at -= p
+				}
+				sum += part[r] * roots[at*turn]
 			}
 			out[q*m+k] = sum
 		}

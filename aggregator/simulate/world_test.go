@@ -112,7 +112,8 @@ func TestNoiseIsInWhatIsSeenAndNotInWhatIs(t *testing.T) {
 	if r != run(t, quiet, trace, Fixed(4)) {
 		t.Error("noise changes what is")
 	}
-	if later := deciding(func(v View) int32 { return 2 + 2*int32(v.Now.Hour()%4) }); run(t, w, trace, later) != run(t, quiet, trace, later) {
+	busy, later := flat(6, 24*time.Hour, 6, 0), deciding(func(v View) int32 { return 2 + 2*int32(v.Now.Hour()%4) })
+	if run(t, w, busy, later) != run(t, quiet, busy, later) {
 		t.Error("noise changes how long pods take to start")
 	}
 	sum, squares, n := 0.0, 0.0, 0.0
