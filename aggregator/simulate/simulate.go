@@ -85,7 +85,9 @@ type View struct {
 	Replicas, Ready, Starting, Pending int32
 	// Settled of the ready were so already when the load was what is seen of it; the others did nothing then.
 	Settled int32
-	// Utilization is that of the GPUs of the pods that were ready a lag ago, 0 to 1; NaN is not known.
+	// Seen is when the step's time began that the rest is of.
+	Seen time.Time
+	// Utilization is that of the GPUs of the pods that were ready then, 0 to 1; NaN is not known.
 	Utilization float64
 	// Busy is the same in GPUs, and Waiting the work that waited, in GPU seconds; NaN is not known.
 	Busy, Waiting float64

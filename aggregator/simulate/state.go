@@ -110,7 +110,7 @@ func (s *state) view(now time.Time) View {
 		newer.waiting += part * (older.waiting - newer.waiting)
 	}
 	return View{Now: now, Replicas: s.replicas, Ready: s.ready, Settled: max(0, s.ready-int32(s.unsettled.len())),
-		Starting: int32(s.starting.len()) + s.pending, Pending: s.pending,
+		Starting: int32(s.starting.len()) + s.pending, Pending: s.pending, Seen: now.Add(-s.Lag - s.Step),
 		Utilization: newer.utilization, Busy: newer.busy, Waiting: newer.waiting}
 }
 

@@ -30,6 +30,9 @@ func TestADeciderSeesWhatIsOver(t *testing.T) {
 		w.Lag = lag
 		views, _ := watched(t, w, flat(1, time.Minute, 2, time.Minute), Fixed(2))
 		for i, v := range views {
+			if from := start.Add(time.Duration(i-1)*step - lag); !v.Seen.Equal(from) {
+				t.Errorf("with a lag of %v, step %d shows what began at %v", lag, i, v.Seen)
+			}
 			if math.Abs(v.Utilization-want[i]) > 1e-9 || math.IsNaN(v.Utilization) != math.IsNaN(want[i]) {
 				t.Errorf("with a lag of %v, step %d shows %g, want %g", lag, i, v.Utilization, want[i])
 			}
