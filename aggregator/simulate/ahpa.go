@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// ahpaLike is Alibaba Cloud's AHPA as far as its documentation goes (help.aliyun.com, "AHPA overview" and "Use AHPA to perform predictive
-// scaling based on GPU metrics"): it wants a week of history, finds the period, plans minute by minute at a quantile of 95 %, begins
+// ahpaLike is Alibaba Cloud's AHPA as far as its documentation goes (alibabacloud.com/help/en/cs/user-guide, ahpa-overview-1 and
+// deploy-ahpa): it wants a week of history, finds the period, plans minute by minute at a quantile of 95 %, begins
 // scaleUpForward (what a pod takes to start) before a rise, and takes the larger of what the plan and what the load asks for, within the
 // bounds and with a stabilization window of 300 s. How it forecasts is not published in a form that could be followed (AAAI 2023,
 // doi 10.1609/aaai.v37i13.26852, tells of a robust decomposition); here the plan for a minute is the quantile of that minute on the past
