@@ -29,9 +29,13 @@ type simulated struct {
 // Fly plays a load against a policy, which decides by the very code that decides in a cluster. before is the workload's demand in busy
 // GPUs of the minutes before the trace begins (NaN is not known), from which it forecasts. What watch is told of each step may be nil.
 func Fly(world simulate.World, trace simulate.Trace, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, before []float64, watch func(simulate.View)) (simulate.Result, error) {
+	return simulate.Run(world, trace, newSimulated(world, trace, policy, before), watch)
+}
+
+func newSimulated(world simulate.World, trace simulate.Trace, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, before []float64) *simulated {
 	s := &simulated{Minutes: simulate.NewMinutes(before, trace.Start), policy: policy, gpus: int(world.GPUsPerPod), lag: world.Lag}
 	s.evaluator = controller.NewEvaluator(s, nil, s, nil)
-	return simulate.Run(world, trace, s, watch)
+	return s
 }
 
 // Decide implements simulate.Decider.

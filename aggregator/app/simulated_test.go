@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/foretide/foretide/aggregator/scaling"
 	"github.com/foretide/foretide/aggregator/simulate"
 	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
 )
@@ -48,5 +49,21 @@ func TestTheForecastHasPodsThereThatTheLoadAloneWouldWaitFor(t *testing.T) {
 	auto, reactive := play(v1alpha1.StrategyAuto), play(v1alpha1.StrategyReactive)
 	if auto.Short > 0 || auto.GPUHours > 1.25*reactive.GPUHours {
 		t.Errorf("auto %+v, reactive %+v", auto, reactive)
+	}
+}
+
+func TestAPolicyIsShownWhichPodsServeStartAndLackGPUs(t *testing.T) {
+	start := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
+	world := simulate.World{GPUsPerPod: 1}
+	s := newSimulated(world, simulate.Trace{Start: start}, simulatedPolicy(v1alpha1.StrategyAuto), nil)
+	s.Decide(simulate.View{Now: start, Replicas: 4, Ready: 1, Settled: 1, Starting: 3, Pending: 2, Utilization: 1, Busy: 1})
+	for i, pod := range s.pods {
+		ready, lacks := i == 0, i >= 2
+		if (pod.State == scaling.Ready) != ready || pod.LacksGPUs != lacks || (pod.Node == "") != lacks {
+			t.Errorf("pod %d: %+v", i, pod)
+		}
+	}
+	if len(s.pods) != 4 {
+		t.Errorf("%d pods", len(s.pods))
 	}
 }
