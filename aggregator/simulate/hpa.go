@@ -6,7 +6,7 @@ import (
 )
 
 // HPA is Kubernetes' HorizontalPodAutoscaler on a metric of the pods, with its defaults (kubernetes pkg/controller/podautoscaler,
-// replica_calculator.go and horizontal.go): each 15 s, a tolerance of a tenth, twice as many or four more at once, and down to the largest
+// replica_calculator.go and horizontal.go): each 15 s, a tolerance of a tenth, twice as many at once and four at least, and down to the largest
 // recommendation of five minutes. Of any metric but cpu it takes a pod that runs and is not ready for one that is idle, and a pod that
 // is pending for an idle one when the others are too busy, and for none when they are not.
 type HPA struct {
@@ -59,7 +59,7 @@ func (h *HPA) settled(v View, want int32) int32 {
 	h.last = v.Now
 	want = h.stabilized(v.Now, h.clamp(float64(want)))
 	if want > v.Replicas {
-		want = min(want, max(2*v.Replicas, v.Replicas+4))
+		want = min(want, max(2*v.Replicas, 4)) // calculateScaleUpLimit; with a behavior it would be four more
 	}
 	return h.clamp(float64(want))
 }

@@ -15,7 +15,7 @@ func TestTheHorizontalPodAutoscalersArithmetic(t *testing.T) {
 		"a ratio within a tenth is none":              {steady(0, 10, 5.4), 10},
 		"above it the replicas are so many times":     {steady(0, 10, 6), 12},
 		"not more than double at once":                {steady(0, 10, 15), 20},
-		"or four more":                                {steady(0, 2, 10), 6},
+		"and four at least":                           {steady(0, 1, 10), 4},
 		"pods that start count as idle ones":          {View{Now: start, Replicas: 10, Ready: 5, Settled: 5, Starting: 5, Utilization: 1}, 10},
 		"with pods pending it is the same upwards":    {View{Now: start, Replicas: 10, Ready: 5, Settled: 5, Starting: 5, Pending: 5, Utilization: 1}, 10},
 		"but what is pending never turns it round":    {View{Now: start, Replicas: 10, Ready: 5, Settled: 5, Starting: 5, Pending: 5, Utilization: 0.6}, 10},
