@@ -59,7 +59,7 @@ func TestBacktestSaysHowRightForecastsOfTheLastWeekWere(t *testing.T) {
 		t.Fatal(err)
 	}
 	svg := page[bytes.Index(page, []byte("<svg")) : bytes.Index(page, []byte("</svg>"))+6]
-	if got := classes(t, svg); got["actual"] != 1 || got["median"] != 7 || got["band"] != 7 || got["x"] != 7 || got["y"] != 5 {
+	if got := classes(t, svg); got["actual"] != 1 || got["median"] != 7 || got["band"] != 7 || got["x"] != 7 || got["y"] != 4 {
 		t.Errorf("the chart has %v; want what happened, seven forecasts with their bands, days and levels", got)
 	}
 	for _, never := range []string{"NaN", "<script", "src=", "href="} {

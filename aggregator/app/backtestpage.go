@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"html/template"
 	"math"
-	"strings"
 	"time"
 
-	"github.com/foretide/foretide/aggregator/ui"
+	"github.com/foretide/foretide/pkg/chart"
 )
 
 //go:embed backtest.html
@@ -23,19 +22,13 @@ const (
 	chartTop                = 8.0
 )
 
-// mark is a label on an axis.
-type mark struct {
-	X, Y  float64
-	Label string
-}
-
 // chartPage is what the page shows.
 type chartPage struct {
 	Name                       string
 	Summary, Columns           []string
 	Rows                       [][]string
 	Width, Height, Left, Floor float64
-	Days, Levels               []mark
+	Days, Levels               []chart.Mark
 	Actual                     string
 	Bands, Medians             []string
 }
@@ -54,22 +47,24 @@ func (b *backtest) page() chartPage {
 		page.Rows = append(page.Rows, a.cells())
 	}
 	first := max(0, n-backtestDays*day)
-	top := ui.Ceiling(b.highest(first, drawn))
+	levels := chart.Levels(b.highest(first, drawn), false)
+	top := levels[len(levels)-1]
 	x := func(i int) float64 { return chartLeft + (chartWidth-chartLeft)*float64(i-first)/float64(n-first) }
 	y := func(v float64) float64 { return chartTop + (chartHeight-chartBottom-chartTop)*(1-v/top) }
-	page.Actual = path(b.values[first:], func(i int) float64 { return x(first + i) }, y)
+	page.Actual = chart.Line(chart.Columns(b.values[first:], func(i int) float64 { return x(first + i) }), y)
 	for _, p := range drawn {
-		at := func(j int) float64 { return x(p.origin + j) }
-		page.Medians = append(page.Medians, path(p.bands[1], at, y))
-		page.Bands = append(page.Bands, outline(p.bands[0], p.bands[2], at, y))
+		columns := func(band int) []chart.Column {
+			return chart.Columns(p.bands[band], func(i int) float64 { return x(p.origin + i) })
+		}
+		page.Medians = append(page.Medians, chart.Line(columns(1), y))
+		page.Bands = append(page.Bands, chart.Band(columns(0), columns(2), y))
 	}
 	for t := b.time(first - 1).Truncate(24 * time.Hour).Add(24 * time.Hour); t.Before(b.time(n)); t = t.Add(24 * time.Hour) {
 		at := x(first + int(t.Sub(b.time(first))/b.step))
-		page.Days = append(page.Days, mark{X: math.Round(at), Y: chartHeight - 6, Label: t.Format("Mon 2 Jan")})
+		page.Days = append(page.Days, chart.Mark{X: math.Round(at), Y: chartHeight - 6, Label: t.Format("Mon 2 Jan")})
 	}
-	for i := range 5 {
-		v := top * float64(i) / 4
-		page.Levels = append(page.Levels, mark{X: chartLeft - 6, Y: math.Round(y(v)), Label: fmt.Sprintf("%.4g", v)})
+	for _, v := range levels {
+		page.Levels = append(page.Levels, chart.Mark{X: chartLeft - 6, Y: math.Round(y(v)), Label: fmt.Sprintf("%.4g", v)})
 	}
 	return page
 }
@@ -88,29 +83,4 @@ func (b *backtest) highest(first int, drawn []past) float64 {
 		}
 	}
 	return top
-}
-
-// path is a line through the values; what is missing breaks it.
-func path(values []float64, x func(int) float64, y func(float64) float64) string {
-	var b strings.Builder
-	command := 'M'
-	for i, v := range values {
-		if math.IsNaN(v) {
-			command = 'M'
-			continue
-		}
-		fmt.Fprintf(&b, "%c%.1f %.1f", command, x(i), y(v))
-		command = 'L'
-	}
-	return b.String()
-}
-
-// outline goes along the upper line and back along the lower one.
-func outline(lower, upper []float64, x func(int) float64, y func(float64) float64) string {
-	var b strings.Builder
-	b.WriteString(path(upper, x, y))
-	for i := len(lower) - 1; i >= 0; i-- {
-		fmt.Fprintf(&b, "L%.1f %.1f", x(i), y(lower[i]))
-	}
-	return b.String() + "Z"
 }

@@ -27,7 +27,7 @@ func (r Report) HTML(w io.Writer) error {
 	if location == nil {
 		location = time.UTC
 	}
-	common := chart{now: r.Made, location: location}
+	common := picture{now: r.Made, location: location}
 	gpus, pods := common, common
 	gpus.label = "Busy GPUs of the last 7 days, and their forecast up to 24 hours from now"
 	gpus.actual, gpus.predicted, gpus.median = r.GPUs.Actual, r.GPUs.Quantile, r.GPUs.Median

@@ -316,7 +316,7 @@ func TestTimesAreThoseOfThePolicysZone(t *testing.T) {
 	if got := clock(r.Decisions[0].At); got != "Sat 7 Mar 13:01" {
 		t.Errorf("decided at %s, want the time in Berlin", got)
 	}
-	p := chart{actual: r.Pods.Actual, now: now, location: berlin}.plots()[0]
+	p := picture{actual: r.Pods.Actual, now: now, location: berlin}.plots()[0]
 	if len(p.Days) != 8 {
 		t.Errorf("%d midnights in 8 days", len(p.Days))
 	}

@@ -41,7 +41,7 @@ func draw(now time.Time, actual, earlier, mean, upper Line) chart {
 	from, to := now.Add(-span), now.Add(span)
 	top := max(largest(actual, from, to), largest(earlier, from, to), largest(mean, from, to), largest(upper, from, to))
 	c := chart{Width: width, Height: height, Left: left, Bottom: height - bottom, Empty: top == 0}
-	top = Ceiling(top)
+	top = ceiling(top)
 	x := func(t time.Time) float64 {
 		return left + (width-left)*float64(t.Sub(from))/float64(to.Sub(from))
 	}
@@ -72,8 +72,8 @@ func largest(l Line, from, to time.Time) float64 {
 	return top
 }
 
-// Ceiling rounds up to the top of an axis: so little that a line fills it, and to a number whose quarters have short labels.
-func Ceiling(v float64) float64 {
+// ceiling rounds up to the top of an axis: so little that a line fills it, and to a number whose quarters have short labels.
+func ceiling(v float64) float64 {
 	if v <= 0 {
 		return 1
 	}

@@ -77,8 +77,8 @@ func TestPathKeepsThePeakOfPointsThatShareAColumn(t *testing.T) {
 
 func TestCeilingLeavesRoomForShortLabels(t *testing.T) {
 	for in, want := range map[float64]float64{0: 1, 0.7: 0.8, 1: 1, 3: 3.2, 9: 10, 120: 120, 1010: 1200} {
-		if got := Ceiling(in); math.Abs(got-want) > 1e-12 {
-			t.Errorf("Ceiling(%v) = %v, want %v", in, got, want)
+		if got := ceiling(in); math.Abs(got-want) > 1e-12 {
+			t.Errorf("ceiling(%v) = %v, want %v", in, got, want)
 		}
 	}
 }
