@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 )
@@ -41,24 +42,11 @@ func Inspect(ctx context.Context, dir, series string) ([]Contents, error) {
 }
 
 func inspectTier(ctx context.Context, dir, series string) (c Contents, err error) {
-	if _, err := os.Stat(dir); err != nil {
-		return c, err
-	}
-	sandbox, err := os.MkdirTemp("", "foretide-inspect-")
+	querier, done, err := readOnly(dir)
 	if err != nil {
 		return c, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(sandbox)) }()
-	db, err := tsdb.OpenDBReadOnly(dir, sandbox, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return c, err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	querier, err := db.Querier(math.MinInt64, math.MaxInt64)
-	if err != nil {
-		return c, err
-	}
-	defer func() { err = errors.Join(err, querier.Close()) }()
+	defer func() { err = errors.Join(err, done()) }()
 
 	matcher := labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, ".+")
 	if series != "" {
@@ -86,4 +74,23 @@ func inspectTier(ctx context.Context, dir, series string) (c Contents, err error
 		c.Samples, c.Most = c.Samples+n, max(c.Most, n)
 	}
 	return c, set.Err()
+}
+
+// readOnly opens a tier to read all of it, also while an aggregator has it open. done is to be called in the end.
+func readOnly(dir string) (querier storage.Querier, done func() error, err error) {
+	if _, err := os.Stat(dir); err != nil {
+		return nil, nil, err
+	}
+	sandbox, err := os.MkdirTemp("", "foretide-inspect-")
+	if err != nil {
+		return nil, nil, err
+	}
+	db, err := tsdb.OpenDBReadOnly(dir, sandbox, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, nil, errors.Join(err, os.RemoveAll(sandbox))
+	}
+	if querier, err = db.Querier(math.MinInt64, math.MaxInt64); err != nil {
+		return nil, nil, errors.Join(err, db.Close(), os.RemoveAll(sandbox))
+	}
+	return querier, func() error { return errors.Join(querier.Close(), db.Close(), os.RemoveAll(sandbox)) }, nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestInspectCountsWhatAnOpenStoreHolds(t *testing.T) {
@@ -33,6 +35,38 @@ func TestInspectCountsWhatAnOpenStoreHolds(t *testing.T) {
 	}
 	if got[1].Series != 0 || !got[1].First.IsZero() {
 		t.Errorf("empty raw tier is %+v", got[1])
+	}
+}
+
+func TestWhatIsRecordedIsReadWhileTheStoreIsOpen(t *testing.T) {
+	now, dir := time.Now().Truncate(time.Minute).UTC(), t.TempDir()
+	s, err := Open(Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	web, api := Workload{"default", "Deployment", "web"}, Workload{"default", "Deployment", "api"}
+	var want []Point
+	for i := range 5 {
+		want = append(want, Point{now.Add(time.Duration(i-5) * time.Minute), float64(i)})
+		for _, w := range []Workload{web, api} {
+			if err := s.AppendDemand(t.Context(), w, want[i].Time, want[i].Value, 7); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	points, known, err := Recorded(t.Context(), dir, web)
+	if d := cmp.Diff(want, points); err != nil || d != "" {
+		t.Errorf("%v; (-want +got):\n%s", err, d)
+	}
+	if d := cmp.Diff([]Workload{api, web}, known); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	if points, _, err := Recorded(t.Context(), dir, Workload{"default", "StatefulSet", "web"}); err != nil || len(points) != 0 {
+		t.Errorf("another kind: %v, %v", points, err)
+	}
+	if _, _, err := Recorded(t.Context(), t.TempDir(), web); err == nil {
+		t.Error("no error for a directory without a store")
 	}
 }
 
