@@ -29,6 +29,8 @@ const usage = `Usage: aggregator [command] [flags]
   adopt     print a policy with the settings of a HorizontalPodAutoscaler
   report    write a policy's report: the week behind it, the day ahead, what it costs and carries
   backtest  say how accurate forecasts of a recorded series are, and draw them
+  simulate  play a recorded load against a policy, and against others that are known
+  tune      find the cheapest settings of a policy with which work waits no longer than you allow
   import    read a recorded demand, or what a Prometheus knows of it, into the history of workloads
   inspect   say what a history holds
   restore   copy a snapshot to where a history is to be
@@ -84,6 +86,10 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		err = app.Adopt(ctx, args, out)
 	case "report":
 		err = app.Report(ctx, args, out)
+	case "simulate":
+		err = app.Simulate(ctx, args, out, log)
+	case "tune":
+		err = app.Tune(ctx, args, out, log)
 	case "import":
 		err = app.ImportHistory(ctx, args, out)
 	case "inspect":
@@ -93,7 +99,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	case "version":
 		fmt.Fprintln(out, version)
 	default:
-		err = fmt.Errorf("command is %q: it must be serve, forecast, explain, adopt, report, backtest, import, inspect, restore or version (aggregator --help says what they do)", command)
+		err = fmt.Errorf("command is %q: it must be serve, forecast, explain, adopt, report, backtest, simulate, tune, import, inspect, restore or version (aggregator --help says what they do)", command)
 	}
 	if errors.Is(err, flag.ErrHelp) {
 		return nil

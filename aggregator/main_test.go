@@ -16,7 +16,7 @@ var update = flag.Bool("update", false, "write FLAGS.txt anew")
 func TestHelpIsTheFlagReference(t *testing.T) {
 	t.Setenv("POD_NAMESPACE", "")
 	var texts []string
-	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"forecast", "--help"}, {"explain", "--help"}, {"adopt", "--help"}, {"report", "--help"}, {"backtest", "--help"}, {"import", "--help"},
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"forecast", "--help"}, {"explain", "--help"}, {"adopt", "--help"}, {"report", "--help"}, {"backtest", "--help"}, {"simulate", "--help"}, {"tune", "--help"}, {"import", "--help"},
 		{"import", "--prometheus.url=http://prometheus:9090", "--help"}, {"inspect", "--help"}, {"restore", "--help"}} {
 		var out, log bytes.Buffer
 		if err := run(t.Context(), args, &out, &log); err != nil || log.Len() > 0 {
@@ -57,15 +57,15 @@ func TestVersionIsPrinted(t *testing.T) {
 
 func TestWrongArgumentsAreNamed(t *testing.T) {
 	for want, args := range map[string][]string{
-		`command is "scale": it must be serve, forecast, explain, adopt, report, backtest, import, inspect, restore or version`: {"scale"},
-		`flag provided but not defined: -fake (aggregator serve --help lists the flags)`:                                        {"--fake"},
-		`flag provided but not defined: -trace (aggregator serve --help lists the flags)`:                                       {"serve", "--trace=a.csv"},
-		`argument "now": there are only flags (aggregator inspect --help lists the flags)`:                                      {"inspect", "now"},
-		`invalid value "loud" for flag -log.level: it must be debug, info, warn or error`:                                       {"--log.level=loud"},
-		`--live.window is "5m0s": it must be 1s to 2m`:                                                                          {"--live.window=5m"},
-		`--snapshot is "": it must be the folder of a snapshot`:                                                                 {"restore"},
-		`--workload is "": it must be namespace/Kind/name, such as default/Deployment/llama`:                                    {"import"},
-		`--policies.path is "": it must be a file or directory when --kubernetes.enabled=false`:                                 {"serve", "--kubernetes.enabled=false"},
+		`command is "scale": it must be serve, forecast, explain, adopt, report, backtest, simulate, tune, import, inspect, restore or version`: {"scale"},
+		`flag provided but not defined: -fake (aggregator serve --help lists the flags)`:                                                        {"--fake"},
+		`flag provided but not defined: -trace (aggregator serve --help lists the flags)`:                                                       {"serve", "--trace=a.csv"},
+		`argument "now": there are only flags (aggregator inspect --help lists the flags)`:                                                      {"inspect", "now"},
+		`invalid value "loud" for flag -log.level: it must be debug, info, warn or error`:                                                       {"--log.level=loud"},
+		`--live.window is "5m0s": it must be 1s to 2m`:                                                                                          {"--live.window=5m"},
+		`--snapshot is "": it must be the folder of a snapshot`:                                                                                 {"restore"},
+		`--workload is "": it must be namespace/Kind/name, such as default/Deployment/llama`:                                                    {"import"},
+		`--policies.path is "": it must be a file or directory when --kubernetes.enabled=false`:                                                 {"serve", "--kubernetes.enabled=false"},
 	} {
 		var out, log bytes.Buffer
 		if err := run(t.Context(), args, &out, &log); err == nil || !strings.Contains(err.Error(), want) || out.Len() > 0 {

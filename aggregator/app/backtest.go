@@ -2,11 +2,14 @@ package app
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"html/template"
 	"io"
 	"math"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -80,7 +83,7 @@ func Backtest(ctx context.Context, args []string, out, log io.Writer) error {
 	if *chart == "" {
 		return nil
 	}
-	if err := b.draw(*chart); err != nil {
+	if err := writePage(*chart, backtestPage, b.page()); err != nil {
 		return fmt.Errorf("--chart: %w", err)
 	}
 	fmt.Fprintf(out, "\nchart: %s\n", *chart)
@@ -220,28 +223,27 @@ func (b *backtest) tell(out io.Writer) error {
 		fmt.Fprintln(out, line)
 	}
 	fmt.Fprintln(out)
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	row := func(cells []string) {
-		for _, c := range cells {
-			fmt.Fprintf(w, "%s\t", c)
-		}
-		fmt.Fprintln(w)
-	}
-	row(columns)
+	rows := [][]string{columns}
 	for _, a := range b.accuracy() {
-		row(a.cells())
+		rows = append(rows, a.cells())
+	}
+	return printTable(out, rows)
+}
+
+// printTable prints rows whose columns end below each other.
+func printTable(out io.Writer, rows [][]string) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, row := range rows {
+		fmt.Fprintln(w, strings.Join(row, "\t")+"\t")
 	}
 	return w.Flush()
 }
 
-// draw writes the page.
-func (b *backtest) draw(path string) error {
+// writePage writes a page to a file.
+func writePage(path string, page *template.Template, data any) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
-	if err := backtestPage.Execute(f, b.page()); err != nil {
-		return fmt.Errorf("%w, %w", err, f.Close())
-	}
-	return f.Close()
+	return errors.Join(page.Execute(f, data), f.Close())
 }

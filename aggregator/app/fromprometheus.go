@@ -121,7 +121,11 @@ func (i *importer) run(ctx context.Context, from, to time.Time, out io.Writer) e
 		fmt.Fprintf(out, "nothing is left to import: %s to %s was before (--again asks anew)\n", stamp(from), stamp(to))
 		return nil
 	}
-	i.progress = newProgress(out, gaps)
+	total := time.Duration(0)
+	for _, gap := range gaps {
+		total += gap.To.Sub(gap.From)
+	}
+	i.progress = newProgress(out, total)
 	for _, gap := range gaps {
 		for begin := gap.From; begin.Before(gap.To); {
 			end := earliest(begin.Truncate(longestImport).Add(longestImport).Truncate(i.step), gap.To)
@@ -182,7 +186,7 @@ func (i *importer) take(ctx context.Context, from, to time.Time) error {
 		}
 		i.written, i.repeated = i.written+written, i.repeated+len(minutes)-written
 	}
-	i.progress.add(to.Sub(from), len(i.workloads), i.written)
+	i.progress.add(to.Sub(from), fmt.Sprintf("%d workloads, %d minutes", len(i.workloads), i.written))
 	if len(series) == 0 {
 		return nil
 	}

@@ -163,12 +163,7 @@ func shift(points []trace.Point, until, end string, now time.Time) ([]trace.Poin
 // perMinute puts the points on the history's grid, linear between two neighbours. Where neighbours are further apart than twice
 // the trace's usual step something is missing, and the minutes between them stay absent.
 func perMinute(points []trace.Point, scale float64) []storage.Point {
-	steps := make([]time.Duration, 0, len(points)-1)
-	for i := 1; i < len(points); i++ {
-		steps = append(steps, points[i].Time.Sub(points[i-1].Time))
-	}
-	slices.Sort(steps)
-	usual := steps[(len(steps)-1)/2]
+	usual := usualDistance(points)
 	var out []storage.Point
 	for i := 1; i < len(points); i++ {
 		a, b := points[i-1], points[i]
@@ -182,6 +177,16 @@ func perMinute(points []trace.Point, scale float64) []storage.Point {
 		}
 	}
 	return out
+}
+
+// usualDistance is that of two neighbours: half of them are no further apart. There must be two points.
+func usualDistance(points []trace.Point) time.Duration {
+	steps := make([]time.Duration, 0, len(points)-1)
+	for i := 1; i < len(points); i++ {
+		steps = append(steps, points[i].Time.Sub(points[i-1].Time))
+	}
+	slices.Sort(steps)
+	return steps[(len(steps)-1)/2]
 }
 
 // Inspect is `aggregator inspect`: it says what a history holds.

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// progress shows how far an import is: a bar on a terminal, elsewhere a line for every tenth.
+// progress shows how much of a time is imported or played: a bar on a terminal, elsewhere a line for every tenth.
 type progress struct {
 	out         io.Writer
 	terminal    bool
@@ -19,11 +19,8 @@ type progress struct {
 // barWidth is how many characters the bar has.
 const barWidth = 30
 
-func newProgress(out io.Writer, gaps []span) *progress {
-	p := &progress{out: out}
-	for _, g := range gaps {
-		p.total += g.To.Sub(g.From)
-	}
+func newProgress(out io.Writer, total time.Duration) *progress {
+	p := &progress{out: out, total: total}
 	if file, ok := out.(*os.File); ok {
 		info, err := file.Stat()
 		p.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0
@@ -31,11 +28,11 @@ func newProgress(out io.Writer, gaps []span) *progress {
 	return p
 }
 
-// add says that so much more of the time is done, and what there is in all.
-func (p *progress) add(more time.Duration, workloads, minutes int) {
+// add says that so much more of the time is done, and what of.
+func (p *progress) add(more time.Duration, what string) {
 	p.done += more
 	share := float64(p.done) / float64(p.total)
-	text := fmt.Sprintf("%3.0f %%  %.1f of %.1f days, %d workloads, %d minutes", 100*share, p.done.Hours()/24, p.total.Hours()/24, workloads, minutes)
+	text := fmt.Sprintf("%3.0f %%  %.1f of %.1f days, %s", 100*share, p.done.Hours()/24, p.total.Hours()/24, what)
 	if p.terminal {
 		full := int(share * barWidth)
 		fmt.Fprintf(p.out, "\r[%s%s] %s\x1b[K", strings.Repeat("#", full), strings.Repeat(".", barWidth-full), text)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -15,6 +16,7 @@ import (
 // simulated is a policy that decides in a simulation, by the very code that decides in a cluster. Its history is what was known before the
 // simulation began, and what it has seen since, by the minute.
 type simulated struct {
+	ctx context.Context // of the flight: Run has none
 	simulate.Minutes
 	evaluator *controller.Evaluator
 	policy    *v1alpha1.AdvancedHorizontalPodAutoscaler
@@ -29,17 +31,28 @@ type simulated struct {
 // Fly plays a load against a policy, which decides by the very code that decides in a cluster. before is the workload's demand in busy
 // GPUs of the minutes before the trace begins (NaN is not known), from which it forecasts. What watch is told of each step may be nil.
 func Fly(world simulate.World, trace simulate.Trace, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, before []float64, watch func(simulate.View)) (simulate.Result, error) {
-	return simulate.Run(world, trace, newSimulated(world, trace, policy, before), watch)
+	return fly(context.Background(), world, trace, policy, before, watch)
+}
+
+// fly is [Fly] until ctx ends, after which nothing is decided any more, and that is an error.
+func fly(ctx context.Context, world simulate.World, trace simulate.Trace, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, before []float64, watch func(simulate.View)) (simulate.Result, error) {
+	s := newSimulated(world, trace, policy, before)
+	s.ctx = ctx
+	r, err := simulate.Run(world, trace, s, watch)
+	return r, errors.Join(err, ctx.Err())
 }
 
 func newSimulated(world simulate.World, trace simulate.Trace, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, before []float64) *simulated {
-	s := &simulated{Minutes: simulate.NewMinutes(before, trace.Start), policy: policy, gpus: int(world.GPUsPerPod), lag: world.Lag}
+	s := &simulated{ctx: context.Background(), Minutes: simulate.NewMinutes(before, trace.Start), policy: policy, gpus: int(world.GPUsPerPod), lag: world.Lag}
 	s.evaluator = controller.NewEvaluator(s, nil, s, nil)
 	return s
 }
 
 // Decide implements simulate.Decider.
 func (s *simulated) Decide(v simulate.View) int32 {
+	if s.ctx.Err() != nil {
+		return v.Replicas
+	}
 	s.view = v
 	s.pods = s.pods[:0]
 	for i := range v.Ready + v.Starting {
@@ -56,7 +69,7 @@ func (s *simulated) Decide(v simulate.View) int32 {
 		Workload: controller.Workload{Namespace: s.policy.Namespace, Kind: s.policy.Spec.ScaleTargetRef.Kind, Name: s.policy.Spec.ScaleTargetRef.Name},
 		Replicas: v.Replicas, Pods: s.pods,
 	}
-	return s.evaluator.Evaluate(context.Background(), s.policy, target, v.Now).Decision.Replicas
+	return s.evaluator.Evaluate(s.ctx, s.policy, target, v.Now).Decision.Replicas
 }
 
 func (s *simulated) name(i int) string {
