@@ -97,7 +97,7 @@ conformance: images fakenvml ## Everything the agent promises, case by case, on 
 	grep BENCH bin/conformance.txt
 
 .PHONY: demo
-demo: bin/agent fakenvml ## See the main job on recorded load in two minutes; no cluster needed; ends by itself
+demo: build fakenvml ## See the main job on recorded load in three minutes: simulated, then live; no cluster needed; ends by itself
 	go run -trimpath -tags grpcnotrace ./hack/demo
 
 .PHONY: demo-cluster

@@ -1,6 +1,6 @@
-// Command demo shows the main job on recorded load, without a cluster: the agent and the aggregator as they are shipped, a
-// fortnight of recorded demand in the history, and the evening that followed it played in real time. It plays the cluster
-// itself: what the aggregator decides becomes the number of pods. It ends by itself.
+// Command demo shows the main job on recorded load, without a cluster. First a week of it is played in the simulator. Then come the agent and
+// the aggregator as they are shipped, a fortnight of recorded demand in the history, and the evening that followed it in real time; the
+// demo plays the cluster itself: what the aggregator decides becomes the number of pods. It ends by itself.
 package main
 
 import (
@@ -67,14 +67,14 @@ func run(ctx context.Context, length time.Duration, web string) error {
 	}
 	defer os.RemoveAll(dir)
 	d := &demo{dir: dir, web: web, store: filepath.Join(dir, "store"), token: filepath.Join(dir, "token")}
+	if err := d.fly(ctx); err != nil {
+		return err
+	}
 	defer d.stop()
 	if err := d.prepare(); err != nil {
 		return err
 	}
 	if err := d.startAgent(); err != nil {
-		return err
-	}
-	if err := d.buildAggregator(ctx); err != nil {
 		return err
 	}
 	if err := d.startAggregator(ctx); err != nil {

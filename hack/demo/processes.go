@@ -74,6 +74,9 @@ func (d *demo) log(name string) string {
 	return string(text)
 }
 
+// typicalGPUs is what the recording asks for when the demo begins.
+const typicalGPUs = 0.53
+
 func (d *demo) startAgent() (err error) {
 	if d.ingest, err = freeAddress(); err != nil {
 		return err
@@ -103,48 +106,15 @@ func (d *demo) startAgent() (err error) {
 			}
 			d.fleet.scale(3, time.Now().Add(-startup))
 			d.fleet.scale(3, time.Now())
+			if _, err := d.fleet.load(typicalGPUs, time.Now()); err != nil {
+				return err
+			}
 			fmt.Printf("The agent runs and reads %d devices. Metrics: http://%s/metrics\n", len(devices), d.agentWeb)
 			return nil
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
 	return fmt.Errorf("the agent shows no device after 10 s; its log:\n%s", d.log("agent"))
-}
-
-// typicalGPUs is what the recording asks for when the demo begins.
-const typicalGPUs = 0.53
-
-// buildAggregator shows what the agent reads while the aggregator is built, which takes minutes the first time.
-func (d *demo) buildAggregator(ctx context.Context) error {
-	if _, err := d.fleet.load(typicalGPUs, time.Now()); err != nil {
-		return err
-	}
-	build := exec.CommandContext(ctx, "make", "--no-print-directory", "bin/aggregator")
-	done := make(chan error, 1)
-	go func() {
-		out, err := build.CombinedOutput()
-		if err != nil {
-			err = fmt.Errorf("make bin/aggregator: %w\n%s", err, out)
-		}
-		done <- err
-	}()
-	fmt.Println("The aggregator is being built (some minutes the first time). Meanwhile, what the agent says of each pod:")
-	usage := regexp.MustCompile(`(?m)^foretide_pod_utilization_ratio\{.*pod="([^"]+)".*\} (\S+)$`)
-	ticker := time.NewTicker(5 * time.Second)
-	defer ticker.Stop()
-	for {
-		select {
-		case err := <-done:
-			return err
-		case <-ticker.C:
-			var pods []string
-			for _, m := range usage.FindAllStringSubmatch(scrape(d.agentWeb), -1) {
-				ratio, _ := strconv.ParseFloat(m[2], 64)
-				pods = append(pods, fmt.Sprintf("%s %.0f %%", m[1], 100*ratio))
-			}
-			fmt.Println("  ", strings.Join(pods, "  "))
-		}
-	}
 }
 
 func (d *demo) startAggregator(ctx context.Context) error {
