@@ -128,7 +128,7 @@ images: deps-cluster build ## Build both images into dist/ without a daemon
 	hack/images/build.sh Dockerfile.aggregator localhost/foretide/aggregator:dev . dist/aggregator.tar
 
 .PHONY: bench
-bench: bench-agent bench-ingest bench-swarm bench-replicas bench-forecast bench-reaction bench-controller ## All figures, BENCH lines last
+bench: bench-agent bench-ingest bench-simulate bench-swarm bench-replicas bench-forecast bench-reaction bench-controller judge ## All figures, BENCH lines last
 
 .PHONY: bench-agent
 bench-agent: bin/agent fakenvml ## What the agent costs with 8 GPUs shared by 64 pods or in 56 parts, how quick and how right it is
@@ -139,6 +139,14 @@ bench-agent: bin/agent fakenvml ## What the agent costs with 8 GPUs shared by 64
 .PHONY: bench-ingest
 bench-ingest: bin/aggregator ## What a sample costs the aggregator, against Prometheus' own receiver; how soon it is seen; how long a restart takes
 	go run ./test/bench/ingest
+
+.PHONY: bench-simulate
+bench-simulate: ## How fast the simulator is: steps without a forecast, and four weeks of ours with one each minute
+	go run ./test/bench/simulate
+
+.PHONY: judge
+judge: ## Plays all open recordings against our policy and those that users know; writes the table into test/replay/README.md
+	go run ./test/replay/judge -readme test/replay/README.md
 
 .PHONY: bench-swarm
 bench-swarm: bin/aggregator ## 10,000 agents with 8 GPUs each on one aggregator
