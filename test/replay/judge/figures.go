@@ -63,16 +63,35 @@ type verdict struct {
 	worse bool
 }
 
-func (p played) judge() verdict {
-	us, hpa, oracle := p.policies[ours], p.policies["hpa"], p.policies["oracle"]
+// judge compares one of ours.
+func (p played) judge(name string) verdict {
+	us, hpa, oracle, frontier := p.policies[name], p.policies["hpa"], p.policies["oracle"], best(p.swept)
 	v := verdict{trace: fmt.Sprintf("%s %v", p.trace, p.delay), shortLess: math.NaN(), overOracle: 100 * (us.Hours/oracle.Hours - 1)}
-	if short := p.frontier.short(us.Hours); max(short, us.Short) > none {
+	if short := frontier.short(us.Hours); max(short, us.Short) > none {
 		v.shortLess = max(-100, 100*(1-us.Short/max(short, 1e-9)))
 	}
-	hours, ok := p.frontier.hours(us.Short)
+	hours, ok := frontier.hours(us.Short)
 	v.costLess, v.atLeast = 100*(1-us.Hours/hours), !ok
 	v.worse = us.Hours > 1.05*hpa.Hours && us.Short > 1.05*hpa.Short+none
 	return v
+}
+
+// fleet is all cases as one: workloads that share a policy with one target, as many have it.
+func fleet(all []played) played {
+	out := played{trace: "all", policies: map[string]outcome{}, swept: make([]outcome, len(sweep))}
+	for _, p := range all {
+		for name, o := range p.policies {
+			out.policies[name] = out.policies[name].plus(o)
+		}
+		for i, o := range p.swept {
+			out.swept[i] = out.swept[i].plus(o)
+		}
+	}
+	return out
+}
+
+func (o outcome) plus(other outcome) outcome {
+	return outcome{o.Hours + other.Hours, o.Short + other.Short, o.Events + other.Events}
 }
 
 // summary is a figure over all cases.

@@ -28,7 +28,7 @@ func TestTheCurveGoesThroughWhatNothingElseBeats(t *testing.T) {
 }
 
 func judged(us, hpa outcome, frontier ...outcome) verdict {
-	return played{"x", time.Minute, map[string]outcome{ours: us, "hpa": hpa, "oracle": {100, 0, 0}}, best(frontier)}.judge()
+	return played{"x", time.Minute, map[string]outcome{ours: us, "hpa": hpa, "oracle": {100, 0, 0}}, frontier}.judge(ours)
 }
 
 func TestAVerdictComparesAtEqualCostAndAtEqualShortfall(t *testing.T) {
@@ -66,5 +66,13 @@ func TestASummaryLeavesOutWhatIsUndefinedAndNamesTheWorst(t *testing.T) {
 	}
 	if s := summarize(all, figure, false); s != (summary{10, 5, "a", 2}) {
 		t.Errorf("the least is worst: %+v", s)
+	}
+}
+
+func TestAFleetIsTheSumOfItsCases(t *testing.T) {
+	one := played{"x", time.Minute, map[string]outcome{ours: {120, 10, 3}}, make([]outcome, len(sweep))}
+	one.swept[2] = outcome{100, 80, 5}
+	if f := fleet([]played{one, one}); f.policies[ours] != (outcome{240, 20, 6}) || f.swept[2] != (outcome{200, 160, 10}) || f.swept[1] != (outcome{}) {
+		t.Errorf("%+v", f)
 	}
 }

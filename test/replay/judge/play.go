@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// ours is the name of what is judged.
-	ours = "foretide"
+	// ours is the name of what is judged, and bolder that of the same with another quantile.
+	ours   = "foretide"
+	bolder = "foretide p80"
 	// targetPercent is everyone's, where none is swept.
 	targetPercent = 80
 	gpusPerPod    = 1
@@ -42,18 +43,22 @@ type played struct {
 	trace    string
 	delay    time.Duration
 	policies map[string]outcome
-	frontier curve // of the Horizontal Pod Autoscaler
+	swept    []outcome // of the Horizontal Pod Autoscaler, with each target of sweep
 }
 
 // play plays a flight with a startup delay: ours, every peer, and the Horizontal Pod Autoscaler with every target.
 func play(f replay.Flight, delay time.Duration) (played, error) {
 	out := played{trace: f.Name, delay: delay, policies: map[string]outcome{}}
 	world := world(f, delay)
-	r, err := app.Fly(world, f.Trace, policy(delay), f.Before, nil)
-	if err != nil {
-		return out, fmt.Errorf("%s, delay %v: %w", f.Name, delay, err)
+	for name, quantile := range map[string]v1alpha1.Quantile{ours: v1alpha1.DefaultQuantile, bolder: 80} {
+		p := policy(delay)
+		p.Spec.Prediction.Quantile = &quantile
+		r, err := app.Fly(world, f.Trace, p, f.Before, nil)
+		if err != nil {
+			return out, fmt.Errorf("%s, delay %v: %s: %w", f.Name, delay, name, err)
+		}
+		out.policies[name] = of(r)
 	}
-	out.policies[ours] = of(r)
 	peer := func(name string, target int) (outcome, error) {
 		d, err := simulate.Peer(name, simulate.PeerOptions{
 			Bounds: simulate.Bounds{Min: 1, Max: mostReplicas}, Target: float64(target) / 100, GPUsPerPod: gpusPerPod, Trace: f.Trace,
@@ -66,19 +71,19 @@ func play(f replay.Flight, delay time.Duration) (played, error) {
 		return of(r), err
 	}
 	for _, name := range simulate.PeerNames {
-		if out.policies[name], err = peer(name, targetPercent); err != nil {
+		p, err := peer(name, targetPercent)
+		if err != nil {
 			return out, fmt.Errorf("%s, delay %v: %s: %w", f.Name, delay, name, err)
 		}
+		out.policies[name] = p
 	}
-	var points []outcome
 	for _, target := range sweep {
 		p, err := peer("hpa", target)
 		if err != nil {
 			return out, fmt.Errorf("%s, delay %v: hpa at %d %%: %w", f.Name, delay, target, err)
 		}
-		points = append(points, p)
+		out.swept = append(out.swept, p)
 	}
-	out.frontier = best(points)
 	return out, nil
 }
 

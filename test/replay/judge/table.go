@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -14,7 +15,7 @@ import (
 const begin, end = "<!-- judge: begin, written by make judge -->\n", "<!-- judge: end -->\n"
 
 // columns are the policies in the order of the table.
-func columns() []string { return append([]string{ours}, simulate.PeerNames...) }
+func columns() []string { return append([]string{ours, bolder}, simulate.PeerNames...) }
 
 // tableOf is every case: GPU-hours, minutes short, changes of the replicas.
 func tableOf(all []played) string {
@@ -31,21 +32,15 @@ func tableOf(all []played) string {
 	return b.String()
 }
 
-// totals are the sums over all cases by delay, with the GPU-hours as a share of the oracle's.
+// totals are the sums over all cases by delay, with the GPU-hours beside the oracle's.
 func totals(all []played) string {
 	var b strings.Builder
 	for _, delay := range delays {
+		sum := fleet(slices.DeleteFunc(slices.Clone(all), func(p played) bool { return p.delay != delay }))
 		fmt.Fprintf(&b, "| all | %.0f s |", delay.Seconds())
 		for _, name := range columns() {
-			var sum, oracle outcome
-			for _, p := range all {
-				if p.delay == delay {
-					o := p.policies[name]
-					sum.Hours, sum.Short, sum.Events = sum.Hours+o.Hours, sum.Short+o.Short, sum.Events+o.Events
-					oracle.Hours += p.policies["oracle"].Hours
-				}
-			}
-			fmt.Fprintf(&b, " %.0f (%+.0f %%) / %.0f / %d |", sum.Hours, 100*(sum.Hours/oracle.Hours-1), sum.Short, sum.Events)
+			o := sum.policies[name]
+			fmt.Fprintf(&b, " %.0f (%+.0f %%) / %.0f / %d |", o.Hours, 100*(o.Hours/sum.policies["oracle"].Hours-1), o.Short, o.Events)
 		}
 		b.WriteByte('\n')
 	}
@@ -66,35 +61,41 @@ func write(file, table string) error {
 	return os.WriteFile(file, []byte(before+begin+table+end+after), 0o644)
 }
 
-// report says what the cases come to.
+// report says what the cases come to, the figures of ours last.
 func report(w io.Writer, all []played) {
-	var verdicts []verdict
-	worse, atLeast := []string{}, 0
-	for _, p := range all {
-		v := p.judge()
-		verdicts = append(verdicts, v)
-		if v.worse {
-			worse = append(worse, v.trace)
+	for _, name := range []string{bolder, ours} {
+		var verdicts []verdict
+		var worse []string
+		atLeast := 0
+		for _, p := range all {
+			v := p.judge(name)
+			verdicts = append(verdicts, v)
+			if v.worse {
+				worse = append(worse, v.trace)
+			}
+			if v.atLeast {
+				atLeast++
+			}
 		}
-		if v.atLeast {
-			atLeast++
+		short := summarize(verdicts, func(v verdict) float64 { return v.shortLess }, false)
+		cost := summarize(verdicts, func(v verdict) float64 { return v.costLess }, false)
+		over := summarize(verdicts, func(v verdict) float64 { return v.overOracle }, true)
+		whole, bench := fleet(all).judge(name), "BENCH judge"
+		if name != ours {
+			bench = "p80"
 		}
-	}
-	slices.Sort(worse)
-	short := summarize(verdicts, func(v verdict) float64 { return v.shortLess }, false)
-	cost := summarize(verdicts, func(v verdict) float64 { return v.costLess }, false)
-	over := summarize(verdicts, func(v verdict) float64 { return v.overOracle }, true)
-	fmt.Fprintf(w, "\n%d cases. In %d neither falls short at equal cost: these count in no shortfall. In %d no target has as little shortfall as ours: "+
-		"there the cost of the dearest, %d %%, counts as equal.\n", len(all), len(all)-short.defined, atLeast, sweep[0])
-	for _, s := range []struct {
-		name string
-		summary
-	}{{"short_less_at_equal_cost", short}, {"cost_less_at_equal_short", cost}, {"cost_over_oracle", over}} {
-		fmt.Fprintf(w, "worst %s: %s\n", s.name, s.at)
-		defer fmt.Fprintf(w, "BENCH judge_%s %.1f %%\nBENCH judge_%s_worst %.1f %%\n", s.name, s.mean, s.name, s.worst)
-	}
-	defer fmt.Fprintf(w, "BENCH judge_worse_than_hpa %d\n", len(worse))
-	if len(worse) > 0 {
-		fmt.Fprintf(w, "worse than hpa in both: %s\n", strings.Join(worse, ", "))
+		fmt.Fprintf(w, "\n%s, %d cases: in %d neither falls short at equal cost, which counts in no shortfall; in %d no target of the Horizontal Pod Autoscaler falls\n"+
+			"short as little, where its cost at %d %% counts as equal. Worst: %s (shortfall), %s (cost), %s (oracle). Worse in both: %s.\n",
+			name, len(all), len(all)-short.defined, atLeast, sweep[0], short.at, cost.at, over.at, cmp.Or(strings.Join(worse, ", "), "none"))
+		for _, f := range []struct {
+			name string
+			summary
+			whole float64
+		}{
+			{"short_less_at_equal_cost", short, whole.shortLess}, {"cost_less_at_equal_short", cost, whole.costLess}, {"cost_over_oracle", over, whole.overOracle},
+		} {
+			fmt.Fprintf(w, "%s_%s %.1f %%\n%s_%s_worst %.1f %%\n%s_%s_fleet %.1f %%\n", bench, f.name, f.mean, bench, f.name, f.worst, bench, f.name, f.whole)
+		}
+		fmt.Fprintf(w, "%s_worse_than_hpa %d\n", bench, len(worse))
 	}
 }
