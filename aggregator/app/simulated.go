@@ -28,6 +28,9 @@ type simulated struct {
 	names []string // of pods, by number
 }
 
+// The nodes of pods tell Load which of them served already when the load was what is seen of it.
+const nodeOfServing, nodeOfNew = "serving", "new"
+
 // Fly plays a load against a policy, which decides by the very code that decides in a cluster. before is the workload's demand in busy
 // GPUs of the minutes before the trace begins (NaN is not known), from which it forecasts. What watch is told of each step may be nil.
 func Fly(world simulate.World, trace simulate.Trace, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, before []float64, watch func(simulate.View)) (simulate.Result, error) {
@@ -56,7 +59,10 @@ func (s *simulated) Decide(v simulate.View) int32 {
 	s.view = v
 	s.pods = s.pods[:0]
 	for i := range v.Ready + v.Starting {
-		pod := controller.Pod{Name: s.name(int(i)), Node: "node", State: scaling.Unready, GPUs: float64(s.gpus)}
+		pod := controller.Pod{Name: s.name(int(i)), Node: nodeOfNew, State: scaling.Unready, GPUs: float64(s.gpus)}
+		if i < v.Settled {
+			pod.Node = nodeOfServing
+		}
 		switch {
 		case i < v.Ready:
 			pod.State, pod.ReadySince = scaling.Ready, s.Begin
@@ -79,12 +85,16 @@ func (s *simulated) name(i int) string {
 	return s.names[i]
 }
 
-// Load implements controller.Loads: the load is shared evenly.
-func (s *simulated) Load(_, _, _ string, since, now time.Time) (controller.Load, bool) {
+// Load implements controller.Loads: the load is shared evenly by the pods that served then, and the others were idle.
+func (s *simulated) Load(_, _, node string, since, now time.Time) (controller.Load, bool) {
 	if math.IsNaN(s.view.Utilization) {
 		return controller.Load{}, false
 	}
-	return controller.Load{GPUs: s.gpus, BusyGPUs: s.view.Utilization * float64(s.gpus), Settled: now.Sub(since) >= s.lag, At: now}, true
+	load := controller.Load{GPUs: s.gpus, Settled: now.Sub(since) >= s.lag, At: now}
+	if node == nodeOfServing {
+		load.BusyGPUs = s.view.Utilization * float64(s.gpus)
+	}
+	return load, true
 }
 
 // Trouble implements controller.Loads.

@@ -67,3 +67,19 @@ func TestAPolicyIsShownWhichPodsServeStartAndLackGPUs(t *testing.T) {
 		t.Errorf("%d pods", len(s.pods))
 	}
 }
+
+func TestAPodThatJustBecameReadyIsSeenAsIdle(t *testing.T) {
+	start := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
+	world := simulate.World{GPUsPerPod: 1, Lag: 15 * time.Second}
+	s := newSimulated(world, simulate.Trace{Start: start}, simulatedPolicy(v1alpha1.StrategyReactive), nil)
+	view := simulate.View{Replicas: 10, Ready: 5, Settled: 5, Starting: 5, Utilization: 0.94, Busy: 4.7}
+	for i := range 3 { // five of ten become ready in the second look, in the third their load is still of before
+		view.Now = start.Add(time.Duration(i) * 15 * time.Second)
+		if i > 0 {
+			view.Ready, view.Starting = 10, 0
+		}
+		if got := s.Decide(view); got != 10 {
+			t.Errorf("4.7 busy GPUs, held to 80 %%, with pods that are %d of 10 ready: %d replicas", view.Ready, got)
+		}
+	}
+}
