@@ -86,7 +86,8 @@ func (f *flight) part(from, to int) leg {
 	l := leg{world: f.place, trace: simulate.Trace{Start: f.time(from), Offered: offered}, bridged: bridged,
 		before: meansOf(f.offered[:from], int(time.Minute/f.place.Step))}
 	l.bounds = simulate.Bounds{Min: *f.policy.Spec.MinReplicas, Max: f.policy.Spec.MaxReplicas}
-	l.world.Replicas = min(max(int32(math.Ceil(offered[0]/(f.target*f.place.GPUsPerPod))), l.bounds.Min), l.bounds.Max)
+	pods := math.Ceil(offered[0] / (f.target * f.place.GPUsPerPod)) // which may be more than an int32 holds
+	l.world.Replicas = int32(min(max(pods, float64(l.bounds.Min)), float64(l.bounds.Max)))
 	return l
 }
 

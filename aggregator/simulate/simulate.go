@@ -137,14 +137,17 @@ func (w World) check() error {
 	return nil
 }
 
+// mostOffered is the most GPUs that a trace may offer: far more than there are, and no sum of what waits overflows.
+const mostOffered = 1e9
+
 // check says what is wrong with a trace.
 func (t Trace) check() error {
 	if len(t.Offered) == 0 {
 		return errors.New("the trace is empty")
 	}
 	for i, v := range t.Offered {
-		if v < 0 || math.IsInf(v, 0) {
-			return fmt.Errorf("step %d of the trace offers %g GPUs: it must be finite and not negative, or NaN for none", i, v)
+		if v < 0 || v > mostOffered {
+			return fmt.Errorf("step %d of the trace offers %g GPUs: it must be 0 to %g, or NaN for none", i, v, float64(mostOffered))
 		}
 	}
 	return nil

@@ -227,7 +227,7 @@ func TestAWrongWorldIsAnError(t *testing.T) {
 	if _, err := Run(world(), Trace{}, Fixed(1), nil); err == nil {
 		t.Error("an empty trace is played")
 	}
-	for _, v := range []float64{-1, math.Inf(1)} {
+	for _, v := range []float64{-1, 2e9, math.Inf(1)} {
 		if _, err := Run(world(), Trace{Start: start, Offered: []float64{1, v}}, Fixed(1), nil); err == nil || !strings.Contains(err.Error(), "step 1") {
 			t.Errorf("a trace that offers %g: %v", v, err)
 		}
