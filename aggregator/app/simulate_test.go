@@ -20,7 +20,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/foretide/foretide/aggregator/simulate"
 	"github.com/foretide/foretide/aggregator/storage"
+	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
 	"github.com/foretide/foretide/pkg/trace"
 )
 
@@ -309,5 +311,30 @@ func TestSimulateSaysWhatIsWrong(t *testing.T) {
 	stop()
 	if err := Simulate(ctx, []string{file, policy}, io.Discard, io.Discard); err == nil || err.Error() != "stopped: context canceled" {
 		t.Errorf("stopped: error is %v", err)
+	}
+}
+
+func TestAFlightBeginsWithEnoughPodsAsFarAsThereMayBe(t *testing.T) {
+	f := &flight{offered: []float64{8e8, 8e8}, target: 0.1, place: simulate.World{Step: time.Minute, GPUsPerPod: 1}, policy: simulatedPolicy(v1alpha1.StrategyAuto)}
+	if got := f.part(0, 2).world.Replicas; got != 50 {
+		t.Errorf("it begins with %d pods, want maxReplicas", got)
+	}
+	f.offered[0] = 1.05
+	if got := f.part(0, 2).world.Replicas; got != 11 {
+		t.Errorf("it begins with %d pods, want 11", got)
+	}
+}
+
+func TestEachFindingCanBeReadWithoutTheOthers(t *testing.T) {
+	result := func(short time.Duration, gpuHours float64) outcome {
+		return outcome{name: "chat", Result: simulate.Result{Short: short, GPUHours: gpuHours}}
+	}
+	s := &simulation{flown: []outcome{result(15*time.Minute, 90)}, hpas: []outcome{result(10*time.Minute, 130), result(20*time.Minute, 110)}, oracle: result(0, 80)}
+	want := []string{
+		"A HorizontalPodAutoscaler that is short as long takes 120.0 GPU-hours; chat 90.0.",
+		"Who knows the future takes 80.0 GPU-hours and is short for 0.0 min.",
+	}
+	if d := cmp.Diff(want, s.findings()); d != "" {
+		t.Errorf("cheaper than all that were tried (-want +got):\n%s", d)
 	}
 }

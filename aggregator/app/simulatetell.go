@@ -76,7 +76,7 @@ func (s *simulation) findings() (text []string) {
 		text = append(text, fmt.Sprintf("At as many GPU-hours a HorizontalPodAutoscaler is short for %s; %s for %s.", minutesOf(short), own.name, minutesOf(own.Short)))
 	}
 	if !math.IsNaN(gpuHours) {
-		text = append(text, fmt.Sprintf("Where it is short as long it takes %.1f GPU-hours; %s %.1f.", gpuHours, own.name, own.GPUHours))
+		text = append(text, fmt.Sprintf("A HorizontalPodAutoscaler that is short as long takes %.1f GPU-hours; %s %.1f.", gpuHours, own.name, own.GPUHours))
 	}
 	return append(text, fmt.Sprintf("Who knows the future takes %.1f GPU-hours and is short for %s.", s.oracle.GPUHours, minutesOf(s.oracle.Short)))
 }
@@ -88,11 +88,7 @@ var outcomeColumns = []string{"", "short", "wait, mean", "longest", "GPU-hours",
 
 // cells are one row of the table.
 func (s *simulation) cells(o outcome) []string {
-	longest := o.LongestWait.Round(time.Second).String()
-	if o.LongestWait == math.MaxInt64 {
-		longest = "no pod"
-	}
-	return []string{o.name, minutesOf(o.Short), fmt.Sprintf("%.2f s", o.Wait.Seconds()), longest, fmt.Sprintf("%.1f", o.GPUHours),
+	return []string{o.name, minutesOf(o.Short), fmt.Sprintf("%.2f s", o.Wait.Seconds()), o.LongestWait.Round(time.Second).String(), fmt.Sprintf("%.1f", o.GPUHours),
 		fmt.Sprintf("%+.1f %%", 100*s.over(o)), fmt.Sprint(o.Ups), fmt.Sprint(o.Downs), fmt.Sprint(o.Most)}
 }
 
@@ -124,27 +120,24 @@ func (s *simulation) rows() (rows [][]string) {
 
 // outcomeJSON is an outcome in JSON.
 type outcomeJSON struct {
-	Policy             string   `json:"policy"`
-	TargetPercent      float64  `json:"targetPercent"`
-	ShortMinutes       float64  `json:"shortMinutes"`
-	MeanWaitSeconds    float64  `json:"meanWaitSeconds"`
-	LongestWaitSeconds *float64 `json:"longestWaitSeconds"` // null: there was no pod that served
-	GPUHours           float64  `json:"gpuHours"`
-	OverOracleRatio    float64  `json:"overOracleRatio"`
-	Ups                int      `json:"ups"`
-	Downs              int      `json:"downs"`
-	MostReplicas       int32    `json:"mostReplicas"`
+	Policy             string  `json:"policy"`
+	TargetPercent      float64 `json:"targetPercent"`
+	ShortMinutes       float64 `json:"shortMinutes"`
+	MeanWaitSeconds    float64 `json:"meanWaitSeconds"`
+	LongestWaitSeconds float64 `json:"longestWaitSeconds"`
+	GPUHours           float64 `json:"gpuHours"`
+	OverOracleRatio    float64 `json:"overOracleRatio"`
+	Ups                int     `json:"ups"`
+	Downs              int     `json:"downs"`
+	MostReplicas       int32   `json:"mostReplicas"`
 }
 
 // json prints the result.
 func (s *simulation) json(out io.Writer) error {
 	all := func(outcomes []outcome) (rows []outcomeJSON) {
 		for _, o := range outcomes {
-			row := outcomeJSON{o.name, round(100*o.target, 1e3), o.Short.Minutes(), round(o.Wait.Seconds(), 1e3), nil, round(o.GPUHours, 1e3), round(s.over(o), 1e5), o.Ups, o.Downs, o.Most}
-			if o.LongestWait != math.MaxInt64 {
-				row.LongestWaitSeconds = new(round(o.LongestWait.Seconds(), 1e3))
-			}
-			rows = append(rows, row)
+			rows = append(rows, outcomeJSON{o.name, round(100*o.target, 1e3), o.Short.Minutes(), round(o.Wait.Seconds(), 1e3), round(o.LongestWait.Seconds(), 1e3),
+				round(o.GPUHours, 1e3), round(s.over(o), 1e5), o.Ups, o.Downs, o.Most})
 		}
 		return rows
 	}
