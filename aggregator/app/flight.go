@@ -62,11 +62,14 @@ func (f *flight) take(path string) error {
 	}
 	for what, is := range map[string]bool{
 		"replicaBudget": spec.ReplicaBudget != nil, "placeholders": spec.Placeholders != nil, "maxPendingReplicas": spec.MaxPendingReplicas != nil,
-		"prediction.calendars": len(spec.Prediction.Calendars) > 0,
+		"prediction.calendars": len(spec.Prediction.Calendars) > 0, "paused": spec.Paused,
 	} {
 		if is {
 			f.notes = append(f.notes, what+" is left out: it is of the cluster")
 		}
+	}
+	if len(spec.InstanceBounds) > 0 {
+		f.notes = append(f.notes, "instanceBounds hold for the policy alone: the others stay within minReplicas and maxReplicas")
 	}
 	slices.Sort(f.notes)
 	return nil

@@ -225,6 +225,8 @@ func TestWhatOfAPolicyIsNotSimulatedIsTold(t *testing.T) {
 	policy := strings.Replace(flownPolicy, "  maxReplicas", `  - type: Pods
     pods: {metric: {name: "vllm:num_requests_waiting"}, target: {type: AverageValue, averageValue: "5"}}
   replicaBudget: {name: all, maxGPUs: 20}
+  paused: true
+  instanceBounds: [{bounds: [{cron: "* 8-20 ? * *", minReplicas: 4, maxReplicas: 15}]}]
   prediction: {scaleUpForward: auto}
   maxReplicas`, 1)
 	var out bytes.Buffer
@@ -233,7 +235,7 @@ func TestWhatOfAPolicyIsNotSimulatedIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"the metric vllm:num_requests_waiting", "replicaBudget is left out", "scaleUpForward: auto is 9m0s, what nine in ten pods take to start",
+		"the metric vllm:num_requests_waiting", "replicaBudget is left out", "paused is left out", "instanceBounds hold for the policy alone", "scaleUpForward: auto is 9m0s, what nine in ten pods take to start",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not in\n%s", want, out.String())
