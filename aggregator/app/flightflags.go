@@ -19,6 +19,8 @@ import (
 const (
 	// decidedEvery is how often replicas are decided in a flight: as often as a HorizontalPodAutoscaler looks.
 	decidedEvery = 15 * time.Second
+	// unneeded is how long GPUs that were brought stay without a pod: the default of Kubernetes' cluster autoscaler (scale-down-unneeded-time).
+	unneeded = 10 * time.Minute
 	// mostSteps is the longest recording: 90 days of 1 s.
 	mostSteps = 8_000_000
 )
@@ -45,7 +47,7 @@ func (o *flightFlags) register(f *flag.FlagSet, history string) {
 	f.Var(&o.startup, "startup", "how long a pod takes from created to ready, a `duration`, or several that were measured with commas between, of which each pod has one at random")
 	f.DurationVar(&o.drain, "drain", 30*time.Second, "how long a pod that is removed holds its GPUs without serving")
 	f.Float64Var(&o.gpus, "gpus", 0, "`number` of GPUs the cluster has for the workload; 0: as many as it asks for")
-	f.DurationVar(&o.provisioning, "provisioning", 0, "how long a cluster autoscaler takes to bring GPUs beyond --gpus; 0: none come")
+	f.DurationVar(&o.provisioning, "provisioning", 0, "how long a cluster autoscaler takes to bring GPUs beyond --gpus, which go again after 10m without a pod; 0: none come")
 	f.Float64Var(&o.gpusPerPod, "gpus-per-pod", 1, "GPUs that each pod holds, a whole `number`")
 	f.DurationVar(&o.lag, "lag", decidedEvery, "how old what is seen of the load is")
 	f.DurationVar(&o.step, "step", 15*time.Second, "grain of the simulation; it must divide a minute")
@@ -95,7 +97,7 @@ func (o *flightFlags) read(ctx context.Context, usual func(all time.Duration) ti
 	}
 	f := &flight{startups: slices.Sorted(slices.Values(o.startup)), place: simulate.World{
 		Step: o.step, Sync: (decidedEvery + o.step - 1) / o.step * o.step, Lag: o.lag, GPUsPerPod: o.gpusPerPod, Startup: simulate.Measured(o.startup),
-		Drain: o.drain, GPUs: o.gpus, Provisioning: o.provisioning, Seed: o.seed,
+		Drain: o.drain, GPUs: o.gpus, Provisioning: o.provisioning, Unneeded: unneeded, Seed: o.seed,
 	}}
 	if err := f.take(o.policy); err != nil {
 		return nil, fmt.Errorf("--policy: %w", err)

@@ -340,3 +340,28 @@ func TestEachFindingCanBeReadWithoutTheOthers(t *testing.T) {
 		t.Errorf("cheaper than all that were tried (-want +got):\n%s", d)
 	}
 }
+
+func TestGPUsThatWereBroughtGoAgain(t *testing.T) {
+	file, policy := tides(t, 1), writeFile(t, "policy.yaml", flownPolicy)
+	o := flightFlags{trace: file, policy: policy, scale: 1, gpus: 2, gpusPerPod: 1, startup: durations{0}, provisioning: 30 * time.Minute, step: time.Minute}
+	f, err := o.read(t.Context(), func(time.Duration) time.Duration { return 0 })
+	if err != nil {
+		t.Fatal(err)
+	}
+	load := make([]float64, 4*60) // five GPUs in the first and in the last hour
+	for i := range load {
+		if i < 60 || i >= 180 {
+			load[i] = 5
+		}
+	}
+	w := f.place
+	w.Replicas = 2
+	ready := map[int32]int{}
+	if _, err := simulate.Run(w, simulate.Trace{Start: f.start, Offered: load}, simulate.Oracle{Bounds: simulate.Bounds{Min: 1, Max: 9}, Target: 1, GPUsPerPod: 1,
+		Trace: simulate.Trace{Start: f.start, Offered: load}, Step: w.Step, Ahead: w.Sync}, func(v simulate.View) { ready[v.Ready]++ }); err != nil {
+		t.Fatal(err)
+	}
+	if ready[5] < 50 || ready[5] > 62 { // the other half of each hour they are on their way
+		t.Errorf("pods are ready for so many minutes: %v", ready)
+	}
+}
