@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -78,6 +79,7 @@ type Reconciler struct {
 	policies map[types.NamespacedName]types.UID // that have something remembered
 	written  map[types.UID]time.Time            // when each policy's status was last written
 	hands    map[types.UID]*hand                // of policies that act
+	writes   *rate.Limiter                      // of statuses
 
 	budgets      budgets
 	placeholders placeholders
@@ -116,6 +118,7 @@ func New(opts Options) (*Reconciler, error) {
 	opts.Events = shortEvents{opts.Events}
 	return &Reconciler{
 		Options: opts, policies: make(map[types.NamespacedName]types.UID), written: make(map[types.UID]time.Time), hands: make(map[types.UID]*hand), sleepers: newSleepers(),
+		writes:  rate.NewLimiter(writesPerSecond, writesAtOnce),
 		budgets: budgets{known: make(map[budgetKey]*budget), of: make(map[types.UID]budgetKey)}, placeholders: placeholders{of: make(map[types.UID]*held)},
 	}, nil
 }
@@ -174,10 +177,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if act.scaled {
 		r.tellScaled(policy, evaluation, act)
 	}
-	if err := r.write(ctx, before, policy, start); err != nil {
-		// What is not written is seen again at the next sync, and told then.
+	// What is not written is seen again at the next sync, and told then.
+	if written, err := r.write(ctx, before, policy, act.scaled, start); err != nil {
 		r.Logger.Warn("status not written", "policy", req.NamespacedName, "err", err)
-	} else {
+	} else if written {
 		r.tellTroubles(before, policy)
 		r.tellShortage(before, policy)
 	}

@@ -18,6 +18,13 @@ const (
 	quietEach = 40 * time.Millisecond
 )
 
+// When thousands of policies change at once, as after a restart, their statuses are written in turn: a look must not wait for the API server
+// to take them all. What a policy scaled is written at once.
+const (
+	writesPerSecond = 50
+	writesAtOnce    = 100
+)
+
 func (r *Reconciler) mayWrite(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -30,15 +37,19 @@ func (r *Reconciler) wrote(policy *v1alpha1.AdvancedHorizontalPodAutoscaler, now
 	r.written[policy.UID] = now
 }
 
-// write patches the status when something visible in it changed, and no more than once in quiet when only numbers moved: a
-// utilization moves with nearly every sample, and thousands of policies share one API server.
-func (r *Reconciler) write(ctx context.Context, before, after *v1alpha1.AdvancedHorizontalPodAutoscaler, now time.Time) error {
+// write patches the status when something visible in it changed, and no more than once in quiet when only numbers moved: a utilization moves
+// with nearly every sample, and thousands of policies share one API server. It is false when there is a change whose turn is to come: the
+// next look sees it again.
+func (r *Reconciler) write(ctx context.Context, before, after *v1alpha1.AdvancedHorizontalPodAutoscaler, scaled bool, now time.Time) (bool, error) {
 	if sameToTheEye(before.Status, after.Status) || onlyNumbersMoved(before.Status, after.Status) && !r.mayWrite(after, now) {
-		return nil
+		return true, nil
+	}
+	if !r.writes.AllowN(now, 1) && !scaled {
+		return false, nil
 	}
 	r.wrote(after, now)
 	// The answer is decoded into the object: into a copy, for the numbers of this one are shown elsewhere.
-	return client.IgnoreNotFound(r.Client.Status().Patch(ctx, after.DeepCopy(), client.MergeFrom(before)))
+	return true, client.IgnoreNotFound(r.Client.Status().Patch(ctx, after.DeepCopy(), client.MergeFrom(before)))
 }
 
 // tellScaled records a rescale.

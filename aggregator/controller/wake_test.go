@@ -2,7 +2,9 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/foretide/foretide/pkg/apis/autoscaling/v1alpha1"
 )
 
 // alarm is a queue that writes down what is to be looked at, and when.
@@ -92,5 +96,32 @@ func TestThousandsOfPoliciesAreLookedAtAndWrittenLessOften(t *testing.T) {
 	b.wrote(p, noon)
 	if b.mayWrite(p, noon.Add(199*time.Second)) || !b.mayWrite(p, noon.Add(200*time.Second)) {
 		t.Error("numbers of one of 5,000 policies are not written after 200 s")
+	}
+}
+
+func TestStatusesThatAllChangeAtOnceAreWrittenInTurn(t *testing.T) {
+	p := policy()
+	p.Spec.ScaleStrategy = v1alpha1.StrategyAuto
+	b := newBench(t, newWorld(1, 0.2), p)
+	b.sync("fib-gpu", 0)
+	for b.writes.AllowN(b.now, 1) { // others have theirs
+	}
+	before := b.patches
+	b.absent = errors.New("the API server is away")
+	b.sync("fib-gpu", 0)
+	if b.patches != before || slices.ContainsFunc(b.records, func(s string) bool { return strings.Contains(s, "FailedGetScale") }) {
+		t.Errorf("%d patches and events %q, want none before its turn", b.patches-before, b.records)
+	}
+	b.sync("fib-gpu", 2*time.Second)
+	if b.patches != before+1 || !slices.ContainsFunc(b.records, func(s string) bool { return strings.Contains(s, "FailedGetScale") }) {
+		t.Errorf("%d patches and events %q, want it written and told in its turn", b.patches-before, b.records)
+	}
+	b.absent = nil
+	b.run(1, 0.9)
+	for b.writes.AllowN(b.now.Add(2*time.Second), 1) {
+	}
+	before = b.patches
+	if b.sync("fib-gpu", 2*time.Second); len(b.scaled) == 0 || b.patches != before+1 {
+		t.Errorf("scaled %q and %d patches, want what is scaled written at once", b.scaled, b.patches-before)
 	}
 }
