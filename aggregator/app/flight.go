@@ -85,7 +85,7 @@ func (f *flight) time(i int) time.Time { return f.start.Add(time.Duration(i) * f
 
 // part is the flight over the steps from up to, with what is before as history.
 func (f *flight) part(from, to int) leg {
-	offered, bridged := bridge(f.offered[from:to])
+	offered, bridged := simulate.Bridge(f.offered[from:to])
 	l := leg{world: f.place, trace: simulate.Trace{Start: f.time(from), Offered: offered}, bridged: bridged,
 		before: meansOf(f.offered[:from], int(time.Minute/f.place.Step))}
 	l.bounds = simulate.Bounds{Min: *f.policy.Spec.MinReplicas, Max: f.policy.Spec.MaxReplicas}
@@ -131,32 +131,6 @@ func resample(points []trace.Point, scale float64, step time.Duration) (start ti
 		values = append(values, scale*value)
 	}
 	return start, values
-}
-
-// bridge draws a line over what is missing: who flies must meet some load. It says how much that was.
-func bridge(values []float64) (out []float64, bridged int) {
-	out = slices.Clone(values)
-	last := -1 // the newest that is known
-	for i, v := range values {
-		if math.IsNaN(v) {
-			bridged++
-			continue
-		}
-		for k := last + 1; k < i; k++ {
-			out[k] = v
-			if last >= 0 {
-				out[k] = values[last] + float64(k-last)/float64(i-last)*(v-values[last])
-			}
-		}
-		last = i
-	}
-	for k := last + 1; k < len(out); k++ {
-		out[k] = 0
-		if last >= 0 {
-			out[k] = values[last]
-		}
-	}
-	return out, bridged
 }
 
 // meansOf is the mean of each n values as far as they are known, NaN where none is.

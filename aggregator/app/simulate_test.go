@@ -187,11 +187,6 @@ func TestWhatIsNotRecordedIsBridgedAndTold(t *testing.T) {
 	if !strings.Contains(out, "60 of 2880 steps were not recorded; a straight line stands for them\n") {
 		t.Errorf("got\n%s", out)
 	}
-	nan := math.NaN()
-	got, n := bridge([]float64{nan, 2, nan, nan, 8, nan})
-	if d := cmp.Diff([]float64{2, 2, 4, 6, 8, 8}, got); d != "" || n != 4 {
-		t.Errorf("%d bridged; (-want +got):\n%s", n, d)
-	}
 }
 
 func TestARecordingIsPutOnTheGridOfTheStep(t *testing.T) {

@@ -39,14 +39,13 @@ func Fly(world simulate.World, trace simulate.Trace, policy *v1alpha1.AdvancedHo
 
 // fly is [Fly] until ctx ends, after which nothing is decided any more, and that is an error.
 func fly(ctx context.Context, world simulate.World, trace simulate.Trace, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, before []float64, watch func(simulate.View)) (simulate.Result, error) {
-	s := newSimulated(world, trace, policy, before)
-	s.ctx = ctx
+	s := newSimulated(ctx, world, trace, policy, before)
 	r, err := simulate.Run(world, trace, s, watch)
 	return r, errors.Join(err, ctx.Err())
 }
 
-func newSimulated(world simulate.World, trace simulate.Trace, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, before []float64) *simulated {
-	s := &simulated{ctx: context.Background(), Minutes: simulate.NewMinutes(before, trace.Start), policy: policy, gpus: int(world.GPUsPerPod), lag: world.Lag}
+func newSimulated(ctx context.Context, world simulate.World, trace simulate.Trace, policy *v1alpha1.AdvancedHorizontalPodAutoscaler, before []float64) *simulated {
+	s := &simulated{ctx: ctx, Minutes: simulate.NewMinutes(before, trace.Start), policy: policy, gpus: int(world.GPUsPerPod), lag: world.Lag}
 	s.evaluator = controller.NewEvaluator(s, nil, s, nil)
 	return s
 }

@@ -55,7 +55,7 @@ func TestTheForecastHasPodsThereThatTheLoadAloneWouldWaitFor(t *testing.T) {
 func TestAPolicyIsShownWhichPodsServeStartAndLackGPUs(t *testing.T) {
 	start := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 	world := simulate.World{GPUsPerPod: 1}
-	s := newSimulated(world, simulate.Trace{Start: start}, simulatedPolicy(v1alpha1.StrategyAuto), nil)
+	s := newSimulated(t.Context(), world, simulate.Trace{Start: start}, simulatedPolicy(v1alpha1.StrategyAuto), nil)
 	s.Decide(simulate.View{Now: start, Replicas: 4, Ready: 1, Settled: 1, Starting: 3, Pending: 2, Utilization: 1, Busy: 1})
 	for i, pod := range s.pods {
 		ready, lacks := i == 0, i >= 2
@@ -71,7 +71,7 @@ func TestAPolicyIsShownWhichPodsServeStartAndLackGPUs(t *testing.T) {
 func TestAPodThatJustBecameReadyIsSeenAsIdle(t *testing.T) {
 	start := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 	world := simulate.World{GPUsPerPod: 1, Lag: 15 * time.Second}
-	s := newSimulated(world, simulate.Trace{Start: start}, simulatedPolicy(v1alpha1.StrategyReactive), nil)
+	s := newSimulated(t.Context(), world, simulate.Trace{Start: start}, simulatedPolicy(v1alpha1.StrategyReactive), nil)
 	view := simulate.View{Replicas: 10, Ready: 5, Settled: 5, Starting: 5, Utilization: 0.94, Busy: 4.7}
 	for i := range 3 { // five of ten become ready in the second look, in the third their load is still of before
 		view.Now = start.Add(time.Duration(i) * 15 * time.Second)

@@ -1,19 +1,15 @@
 package main
 
 import (
-	"cmp"
-	"compress/gzip"
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/foretide/foretide/aggregator/forecast"
-	"github.com/foretide/foretide/pkg/trace"
+	"github.com/foretide/foretide/test/recordings"
 )
 
 const (
@@ -39,49 +35,26 @@ func family(source string) string {
 
 // gather makes the rows of every series in directory/<dataset>/series.csv.gz. The same directory gives the same rows.
 func gather(directory string) ([]row, error) {
-	files, err := filepath.Glob(filepath.Join(directory, "*", "series.csv.gz"))
+	sets, err := recordings.Read(directory, "*")
 	if err != nil {
-		return nil, fmt.Errorf("find data: %w", err)
-	}
-	if len(files) == 0 {
-		return nil, fmt.Errorf("no data: %s has no <dataset>/series.csv.gz", directory)
+		return nil, err
 	}
 	var rows []row
-	for _, file := range files {
-		series, err := read(file)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-		source := filepath.Base(filepath.Dir(file))
-		for k, s := range series {
+	for _, set := range sets {
+		for k, s := range set.Series {
 			values, step := s.Grid()
 			r := rand.New(rand.NewPCG(uint64(k), 4))
 			more, err := forecasts(s.Points[0].Time, step, values, r)
 			if err != nil {
-				return nil, fmt.Errorf("%s: series %q: %w", file, s.Name, err)
+				return nil, fmt.Errorf("%s: series %q: %w", set.File, s.Name, err)
 			}
 			for i := range more {
-				more[i].series, more[i].family = source+"/"+s.Name, family(source)
+				more[i].series, more[i].family = set.Name+"/"+s.Name, family(set.Name)
 			}
 			rows = append(rows, more...)
 		}
 	}
 	return rows, nil
-}
-
-func read(file string) ([]trace.Series, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	r, err := gzip.NewReader(f)
-	if err != nil {
-		return nil, fmt.Errorf("decompress: %w", err)
-	}
-	series, err := trace.Read(r)
-	slices.SortFunc(series, func(a, b trace.Series) int { return cmp.Compare(a.Name, b.Name) })
-	return series, err
 }
 
 // forecasts makes the rows of one series: origins are spread evenly, steps fall by chance, a third of them soon.

@@ -1,17 +1,14 @@
 package forecastbench
 
 import (
-	"cmp"
-	"compress/gzip"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/foretide/foretide/pkg/trace"
+	"github.com/foretide/foretide/test/recordings"
 )
 
 // Levels are the quantiles that every task asks for.
@@ -30,43 +27,21 @@ const (
 // are filled with the value a day before, or in a line from one neighbour to the next. A task is left out when more than a fifth
 // of its history or half of what happened is missing.
 func Tasks(directory string) ([]Case, error) {
-	files, err := filepath.Glob(filepath.Join(directory, "*", "series.csv.gz"))
+	sets, err := recordings.Read(directory, "*")
 	if err != nil {
-		return nil, fmt.Errorf("find data: %w", err)
-	}
-	if len(files) == 0 {
-		return nil, fmt.Errorf("no data: %s has no <dataset>/series.csv.gz", directory)
+		return nil, err
 	}
 	var all []Case
-	for _, file := range files {
-		series, err := read(file)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-		slices.SortFunc(series, func(a, b trace.Series) int { return cmp.Compare(a.Name, b.Name) })
-		dataset := filepath.Base(filepath.Dir(file))
-		for _, s := range series {
-			cases, err := tasks(dataset+"/"+s.Name, s)
+	for _, set := range sets {
+		for _, s := range set.Series {
+			cases, err := tasks(set.Name+"/"+s.Name, s)
 			if err != nil {
-				return nil, fmt.Errorf("%s: series %q: %w", file, s.Name, err)
+				return nil, fmt.Errorf("%s: series %q: %w", set.File, s.Name, err)
 			}
 			all = append(all, cases...)
 		}
 	}
 	return all, nil
-}
-
-func read(file string) ([]trace.Series, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	r, err := gzip.NewReader(f)
-	if err != nil {
-		return nil, fmt.Errorf("decompress: %w", err)
-	}
-	return trace.Read(r)
 }
 
 // tasks are those of one series, oldest first.

@@ -1,17 +1,12 @@
 package replay
 
 import (
-	"cmp"
-	"compress/gzip"
-	"fmt"
 	"math"
-	"os"
-	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/foretide/foretide/aggregator/simulate"
 	"github.com/foretide/foretide/pkg/trace"
+	"github.com/foretide/foretide/test/recordings"
 )
 
 // What is flown of a recording.
@@ -43,41 +38,20 @@ type Flight struct {
 // names: first what was before, a week to four, and the week after it is flown. One is left out when more than a fifth of that week is
 // missing, or nothing is asked for in it. The data set may be a pattern, such as *.
 func Flights(directory, dataset string) ([]Flight, error) {
-	files, err := filepath.Glob(filepath.Join(directory, dataset, "series.csv.gz"))
+	sets, err := recordings.Read(directory, dataset)
 	if err != nil {
-		return nil, fmt.Errorf("find data: %w", err)
-	}
-	if len(files) == 0 {
-		return nil, fmt.Errorf("no data: there is no %s", filepath.Join(directory, dataset, "series.csv.gz"))
+		return nil, err
 	}
 	var all []Flight
-	for _, file := range files {
-		series, err := read(file)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-		slices.SortFunc(series, func(a, b trace.Series) int { return cmp.Compare(a.Name, b.Name) })
-		for _, s := range series {
+	for _, set := range sets {
+		for _, s := range set.Series {
 			if f, ok := flight(s); ok {
-				f.Name = filepath.Base(filepath.Dir(file)) + "/" + s.Name
+				f.Name = set.Name + "/" + s.Name
 				all = append(all, f)
 			}
 		}
 	}
 	return all, nil
-}
-
-func read(file string) ([]trace.Series, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	r, err := gzip.NewReader(f)
-	if err != nil {
-		return nil, fmt.Errorf("decompress: %w", err)
-	}
-	return trace.Read(r)
 }
 
 // flight cuts a recording in two; false when it is not to be flown.
@@ -102,7 +76,7 @@ func flight(s trace.Series) (Flight, bool) {
 	for t := time.Minute / 2; t < before; t += time.Minute {
 		f.Before = append(f.Before, scale*between(values, float64(t)/float64(grain)-0.5))
 	}
-	bridged := bridge(values)
+	bridged, _ := simulate.Bridge(values)
 	for t := before + Step/2; t < before+Flown; t += Step {
 		f.Trace.Offered = append(f.Trace.Offered, scale*between(bridged, float64(t)/float64(grain)-0.5))
 	}
@@ -114,25 +88,4 @@ func between(values []float64, at float64) float64 {
 	i := max(0, min(len(values)-1, int(math.Floor(at))))
 	j := min(len(values)-1, i+1)
 	return values[i] + min(1, max(0, at-float64(i)))*(values[j]-values[i])
-}
-
-// bridge fills gaps with the line between their neighbours.
-func bridge(values []float64) []float64 {
-	out, last := slices.Clone(values), -1
-	for i, v := range values {
-		if math.IsNaN(v) {
-			continue
-		}
-		for k := last + 1; k < i; k++ {
-			out[k] = v
-			if last >= 0 {
-				out[k] = values[last] + (v-values[last])*float64(k-last)/float64(i-last)
-			}
-		}
-		last = i
-	}
-	for k := last + 1; k < len(out) && last >= 0; k++ {
-		out[k] = values[last]
-	}
-	return out
 }
