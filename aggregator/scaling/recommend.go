@@ -15,6 +15,10 @@ const (
 	saturatedGrowth  = 1.5
 )
 
+// saturatedFrom is where a target's saturation begins: at 95 %, or four fifths of the way from a target above 75 % to all, for a load
+// that moves about a target of 90 % is at 95 % now and then without hiding anything.
+func saturatedFrom(target int32) int32 { return max(saturatedPercent, (target+400)/5) }
+
 // recommendation is a number of replicas and where it comes from; replicas nil = there is none, and why says why.
 type recommendation struct {
 	replicas *int32
@@ -176,7 +180,7 @@ func (l load) ofWhole(p Policy) recommendation {
 // A target of nearly all is a wish to be saturated.
 func (l load) saturated() bool {
 	percent := l.percent()
-	return l.Hides && percent != nil && *percent >= saturatedPercent && l.Target.Percent < saturatedPercent
+	return l.Hides && percent != nil && *percent >= saturatedFrom(l.Target.Percent) && l.Target.Percent < saturatedPercent
 }
 
 // replicas is what a metric of pods asks for (replica_calculator.go, GetResourceReplicas and calcPlainMetricReplicas).

@@ -109,8 +109,10 @@ func TestBusyAllTheTimeGrowsByHalfAtLeast(t *testing.T) {
 		hidden  bool
 	}{
 		"the target is near":             {90, 10, 99, 15, true},
-		"from 95 percent on":             {90, 10, 95, 15, true},
-		"not before":                     {90, 10, 94, 10, false},
+		"from 95 percent on":             {75, 10, 95, 15, true},
+		"not before":                     {75, 10, 94, 13, false},
+		"of a target near that, later":   {90, 10, 98, 15, true},
+		"a load about its target":        {90, 10, 97, 10, false},
 		"the ratio is more than that":    {50, 4, 100, 8, true},
 		"a target of all is no mistake":  {95, 10, 100, 10, false},
 		"one pod grows by one":           {90, 1, 100, 2, true},
