@@ -247,3 +247,12 @@ func writePage(path string, page *template.Template, data any) error {
 	}
 	return errors.Join(page.Execute(f, data), f.Close())
 }
+
+// writable says whether a file can be written, and leaves what is in it.
+func writable(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}

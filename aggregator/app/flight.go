@@ -88,6 +88,7 @@ func (f *flight) part(from, to int) leg {
 	offered, bridged := simulate.Bridge(f.offered[from:to])
 	l := leg{world: f.place, trace: simulate.Trace{Start: f.time(from), Offered: offered}, bridged: bridged,
 		before: meansOf(f.offered[:from], int(time.Minute/f.place.Step))}
+	l.world.Rollouts = slices.DeleteFunc(slices.Clone(f.place.Rollouts), func(at time.Time) bool { return at.Before(l.trace.Start) }) // else they would all begin with it
 	l.bounds = simulate.Bounds{Min: *f.policy.Spec.MinReplicas, Max: f.policy.Spec.MaxReplicas}
 	pods := math.Ceil(offered[0] / (f.target * f.place.GPUsPerPod)) // which may be more than an int32 holds
 	l.world.Replicas = int32(min(max(pods, float64(l.bounds.Min)), float64(l.bounds.Max)))

@@ -3,7 +3,6 @@ package app
 import (
 	"cmp"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"math"
@@ -32,6 +31,9 @@ type flightFlags struct {
 	scale, gpus, gpusPerPod               float64
 	startup                               durations
 	drain, provisioning, lag, step        time.Duration
+	noise                                 float64
+	outages                               spans
+	rollouts                              moments
 	seed                                  uint64
 }
 
@@ -50,8 +52,11 @@ func (o *flightFlags) register(f *flag.FlagSet, history string) {
 	f.DurationVar(&o.provisioning, "provisioning", 0, "how long a cluster autoscaler takes to bring GPUs beyond --gpus, which go again after 10m without a pod; 0: none come")
 	f.Float64Var(&o.gpusPerPod, "gpus-per-pod", 1, "GPUs that each pod holds, a whole `number`")
 	f.DurationVar(&o.lag, "lag", decidedEvery, "how old what is seen of the load is")
+	f.Float64Var(&o.noise, "noise", 0, "relative standard deviation of what is seen of the utilization, a `number` from 0 to 1")
+	f.Var(&o.outages, "outages", "when nothing is seen of the load: `times` and durations such as 2026-03-05T10:00:00Z/30m, with commas between")
+	f.Var(&o.rollouts, "rollouts", "when all pods are replaced, a quarter at a time: `times` such as 2026-03-05T10:00:00Z, with commas between")
 	f.DurationVar(&o.step, "step", 15*time.Second, "grain of the simulation; it must divide a minute")
-	f.Uint64Var(&o.seed, "seed", 1, "`number` of the random startup times are drawn; the same seed draws the same")
+	f.Uint64Var(&o.seed, "seed", 1, "`number` from which startup times and noise are drawn; the same seed draws the same")
 }
 
 // check says which flag is wrong.
@@ -77,6 +82,8 @@ func (o *flightFlags) check() error {
 		return fmt.Errorf("--gpus is %v: it must be 0, or enough for one pod (--gpus-per-pod is %v)", o.gpus, o.gpusPerPod)
 	case o.gpus == 0 && o.provisioning != 0:
 		return fmt.Errorf("--provisioning is %v and --gpus 0: there is nothing to bring where GPUs never run out; give --gpus", o.provisioning)
+	case !(o.noise >= 0 && o.noise <= 1):
+		return fmt.Errorf("--noise is %v: it must be 0 to 1", o.noise)
 	case o.step < time.Second || time.Minute%o.step != 0:
 		return fmt.Errorf("--step is %v: it must divide a minute, and be at least 1s", o.step)
 	}
@@ -97,7 +104,7 @@ func (o *flightFlags) read(ctx context.Context, usual func(all time.Duration) ti
 	}
 	f := &flight{startups: slices.Sorted(slices.Values(o.startup)), place: simulate.World{
 		Step: o.step, Sync: (decidedEvery + o.step - 1) / o.step * o.step, Lag: o.lag, GPUsPerPod: o.gpusPerPod, Startup: simulate.Measured(o.startup),
-		Drain: o.drain, GPUs: o.gpus, Provisioning: o.provisioning, Unneeded: unneeded, Seed: o.seed,
+		Drain: o.drain, GPUs: o.gpus, Provisioning: o.provisioning, Unneeded: unneeded, Noise: o.noise, Outages: o.outages, Rollouts: o.rollouts, Seed: o.seed,
 	}}
 	if err := f.take(o.policy); err != nil {
 		return nil, fmt.Errorf("--policy: %w", err)
@@ -108,12 +115,17 @@ func (o *flightFlags) read(ctx context.Context, usual func(all time.Duration) ti
 	}
 	f.name = points.Name
 	if len(points.Points) < 2 {
-		return nil, fmt.Errorf("%s: %q has %d points: at least 2 are needed", from, f.name, len(points.Points))
+		return nil, fmt.Errorf("%s: %q has %d of the points of which at least 2 are needed", from, f.name, len(points.Points))
 	}
 	if n := points.Points[len(points.Points)-1].Time.Sub(points.Points[0].Time) / o.step; n > mostSteps {
 		return nil, fmt.Errorf("%s: %q has %d steps of %v: at most %d are allowed (--step)", from, f.name, n, o.step, mostSteps)
 	}
 	f.start, f.offered = resample(points.Points, o.scale, o.step)
+	for i, busy := range f.offered {
+		if busy < 0 || busy > simulate.MostOffered {
+			return nil, fmt.Errorf("%s: %q is %g busy GPUs at %s, with a --scale of %g: it must be 0 to %g", from, f.name, busy, stamp(f.time(i)), o.scale, float64(simulate.MostOffered))
+		}
+	}
 	all := time.Duration(len(f.offered)) * o.step
 	history := usual(all)
 	if o.history != "" {
@@ -126,7 +138,22 @@ func (o *flightFlags) read(ctx context.Context, usual func(all time.Duration) ti
 		return nil, fmt.Errorf("%s: %q is %v long and %v of it history (--history): at least 1h must be left to fly", from, f.name, all, history)
 	}
 	f.flown = int(history / o.step)
-	return f, nil
+	return f, o.within(f.time(f.flown), f.time(len(f.offered)))
+}
+
+// within says which of the times is not in the flight.
+func (o *flightFlags) within(from, to time.Time) error {
+	for _, outage := range o.outages {
+		if outage.From.Before(from) || !outage.From.Before(to) {
+			return fmt.Errorf("--outages has %s: the flight is from %s to %s", stamp(outage.From), stamp(from), stamp(to))
+		}
+	}
+	for _, rollout := range o.rollouts {
+		if rollout.Before(from) || !rollout.Before(to) {
+			return fmt.Errorf("--rollouts has %s: the flight is from %s to %s", stamp(rollout), stamp(from), stamp(to))
+		}
+	}
+	return nil
 }
 
 // points reads the recording; from is the flag that names it.
@@ -158,29 +185,4 @@ func (o *flightFlags) points(ctx context.Context) (s trace.Series, from string, 
 		s.Points = append(s.Points, trace.Point(p))
 	}
 	return s, "--from-store", nil
-}
-
-// durations are a flag: one, or several with commas between.
-type durations []time.Duration
-
-// String implements flag.Value.
-func (d *durations) String() string {
-	var all []string
-	for _, one := range *d {
-		all = append(all, one.String())
-	}
-	return strings.Join(all, ",")
-}
-
-// Set implements flag.Value.
-func (d *durations) Set(text string) error {
-	*d = nil
-	for part := range strings.SplitSeq(text, ",") {
-		one, err := time.ParseDuration(strings.TrimSpace(part))
-		if err != nil || one < 0 || one > 24*time.Hour {
-			return errors.New("it must be a duration of 0s to 24h such as 3m, or several with commas between")
-		}
-		*d = append(*d, one)
-	}
-	return nil
 }

@@ -23,7 +23,7 @@ type simulation struct {
 	peers []string
 	flown []outcome // the policy first, then the peers
 	hpas  []outcome // at several targets, the most GPU-hours first
-	// oracle is what the least that is enough at all times costs.
+	// oracle is who knows the future, at the policy's target.
 	oracle outcome
 	// policySeen and otherSeen are for the charts: of the policy, and of the first of its peers.
 	policySeen, otherSeen seen
@@ -54,7 +54,8 @@ func Simulate(ctx context.Context, args []string, out, log io.Writer) error {
 	f := flag.NewFlagSet("aggregator simulate", flag.ContinueOnError)
 	var o flightFlags
 	o.register(f, "half of it")
-	against := f.String("against", strings.Join(simulate.PeerNames, ","), "`policies` to compare with, as a comma-separated list; the first is drawn beside the policy")
+	usual := strings.Join(simulate.PeerNames, ",")
+	against := f.String("against", usual, "`policies` to compare with, as a comma-separated list; the first is drawn beside the policy")
 	output := f.String("output", "table", "`form` of the result: table or json")
 	page := f.String("html", "", "`file` to write a page with charts to; empty: none")
 	if err := Parse(f, "Plays a recorded load against a policy and says what would have happened: minutes short, waiting, GPU-hours, and the same of policies that are known.", args, out); err != nil {
@@ -72,6 +73,15 @@ func Simulate(ctx context.Context, args []string, out, log io.Writer) error {
 		return err
 	}
 	s := &simulation{flight: flight, leg: flight.part(flight.flown, len(flight.offered)), peers: peers}
+	if flight.flown == 0 && *against == usual {
+		s.peers = slices.DeleteFunc(peers, func(name string) bool { return name == "fixed" || name == "cron" })
+		s.notes = append(s.notes, "fixed and cron are left out: they are made from history, and there is none")
+	}
+	if *page != "" {
+		if err := writable(*page); err != nil { // better now than after the flight
+			return fmt.Errorf("--html: %w", err)
+		}
+	}
 	if err := s.run(ctx, log); err != nil {
 		return err
 	}
@@ -107,8 +117,16 @@ func parsePeers(text string) (peers []string, err error) {
 	return peers, nil
 }
 
-// run flies the policy, its peers, and HorizontalPodAutoscalers at several targets.
+// run flies the policy and its peers, and what they are compared with.
 func (s *simulation) run(ctx context.Context, log io.Writer) error {
+	for _, name := range s.peers {
+		if _, err := s.decider(name, s.target); err != nil { // before the first flight
+			return err
+		}
+	}
+	if err := s.compare(ctx); err != nil {
+		return err
+	}
 	bar := newProgress(log, time.Duration(1+len(s.peers))*s.length())
 	defer bar.end()
 	s.policySeen.name = s.policy.Name
@@ -129,6 +147,11 @@ func (s *simulation) run(ctx context.Context, log io.Writer) error {
 		s.flown = append(s.flown, o)
 		bar.add(s.length(), name)
 	}
+	return nil
+}
+
+// compare flies who knows the future, and HorizontalPodAutoscalers at several targets.
+func (s *simulation) compare(ctx context.Context) (err error) {
 	if s.oracle, err = s.peer(ctx, "oracle", s.target, nil); err != nil {
 		return err
 	}
@@ -167,13 +190,26 @@ func (s *simulation) peer(ctx context.Context, name string, target float64, watc
 	if ctx.Err() != nil {
 		return outcome{}, fmt.Errorf("stopped: %w", ctx.Err())
 	}
-	d, err := simulate.Peer(name, simulate.PeerOptions{
-		Bounds: s.bounds, Target: target, GPUsPerPod: s.world.GPUsPerPod, Trace: s.trace, Before: s.before,
-		Step: s.world.Step, Sync: s.world.Sync, Ahead: s.startup(1) + s.world.Sync,
-	})
+	d, err := s.decider(name, target)
 	if err != nil {
-		return outcome{}, fmt.Errorf("--against: %w", err)
+		return outcome{}, err
 	}
 	r, err := simulate.Run(s.world, s.trace, d, watch)
 	return outcome{name, target, r}, err
+}
+
+// decider makes a policy that is known, by the clocks of the policy's own time zone.
+func (s *simulation) decider(name string, target float64) (simulate.Decider, error) {
+	trace := s.trace
+	if location, err := s.policy.Spec.Location(); err == nil { // else its conditions would say so
+		trace.Start = trace.Start.In(location)
+	}
+	d, err := simulate.Peer(name, simulate.PeerOptions{
+		Bounds: s.bounds, Target: target, GPUsPerPod: s.world.GPUsPerPod, Trace: trace, Before: s.before,
+		Step: s.world.Step, Sync: s.world.Sync, Ahead: s.startup(1) + s.world.Sync,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--against: %w", err)
+	}
+	return d, nil
 }

@@ -290,6 +290,13 @@ func TestSimulateSaysWhatIsWrong(t *testing.T) {
 		`--gpus is 1: it must be 0, or enough for one pod (--gpus-per-pod is 2)`:             {file, policy, "--gpus=1", "--gpus-per-pod=2"},
 		`--gpus-per-pod is 0.5: it must be a whole number from 1 to 1024`:                    {file, policy, "--gpus-per-pod=0.5"},
 		`--provisioning is 5m0s and --gpus 0: there is nothing to bring`:                     {file, policy, "--provisioning=5m"},
+		`--noise is 2: it must be 0 to 1`:                                                    {file, policy, "--noise=2"},
+		`flag -outages: it must be a time and a duration such as`:                            {file, policy, "--outages=2026-03-02T20:00:00Z"},
+		`--outages has 2026-03-02T01:00:00Z: the flight is from 2026-03-02T12:00:00Z to`:     {file, policy, "--outages=2026-03-02T01:00:00Z/5m"},
+		`flag -rollouts: it must be a time such as 2026-03-05T10:00:00Z, or several`:         {file, policy, "--rollouts=2026-03-02T20:00:00Z,2026-03-02T19:00:00Z"},
+		`--rollouts has 2026-03-03T00:00:00Z: the flight is from 2026-03-02T12:00:00Z to`:    {file, policy, "--rollouts=2026-03-03T00:00:00Z"},
+		`"tides" is 1.5e+09 busy GPUs at 2026-03-02T00:00:00Z, with a --scale of 1e+08`:      {file, policy, "--scale=1e8"},
+		`--against: policy "cron" needs the load before the trace`:                           {file, policy, "--history=0s", "--against=cron"},
 		`--step is 7s: it must divide a minute`:                                              {file, policy, "--step=7s"},
 		`--lag is 2h0m0s: it must be 0s to 1h0m0s`:                                           {file, policy, "--lag=2h"},
 		`--drain is -1s: it must be 0s to 24h0m0s`:                                           {file, policy, "--drain=-1s"},
@@ -311,10 +318,38 @@ func TestSimulateSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestWithoutHistoryWhatIsMadeFromItIsLeftOut(t *testing.T) {
+	out := simulateCommand(t, "--trace="+tides(t, 1), "--history=0s", "--step=1m")
+	if !strings.Contains(out, "fixed and cron are left out: they are made from history, and there is none\n") || regexp.MustCompile(`(?m)^ *(fixed|cron)  `).MatchString(out) {
+		t.Errorf("got\n%s", out)
+	}
+}
+
+func TestWhatHappensInAFlightIsScripted(t *testing.T) {
+	file := "--trace=" + tides(t, 3) // the second half is flown
+	plain := simulateCommand(t, file, "--against=", "--step=1m")
+	for _, script := range []string{"--noise=0.2", "--outages=2026-03-03T14:00:00Z/3h,2026-03-04T06:00:00Z/3h", "--rollouts=2026-03-03T14:00:00Z,2026-03-04T14:00:00Z"} {
+		if simulateCommand(t, file, "--against=", "--step=1m", script) == plain {
+			t.Errorf("%s changes nothing", script)
+		}
+	}
+}
+
+func TestAPolicyThatIsHeldBackByMaxReplicasIsTold(t *testing.T) {
+	s := &simulation{flown: []outcome{{name: "chat", Result: simulate.Result{Most: 40}}}, leg: leg{bounds: simulate.Bounds{Max: 40}}}
+	if got := s.findings(); !slices.Contains(got, "chat came to maxReplicas, 40, which kept it from more.") {
+		t.Errorf("findings: %q", got)
+	}
+}
+
 func TestAFlightBeginsWithEnoughPodsAsFarAsThereMayBe(t *testing.T) {
 	f := &flight{offered: []float64{8e8, 8e8}, target: 0.1, place: simulate.World{Step: time.Minute, GPUsPerPod: 1}, policy: simulatedPolicy(v1alpha1.StrategyAuto)}
 	if got := f.part(0, 2).world.Replicas; got != 50 {
 		t.Errorf("it begins with %d pods, want maxReplicas", got)
+	}
+	f.place.Rollouts = []time.Time{f.time(0), f.time(1)}
+	if got := f.part(1, 2).world.Rollouts; len(got) != 1 || !got[0].Equal(f.time(1)) {
+		t.Errorf("rollouts of the second step: %v", got)
 	}
 	f.offered[0] = 1.05
 	if got := f.part(0, 2).world.Replicas; got != 11 {
@@ -326,7 +361,7 @@ func TestEachFindingCanBeReadWithoutTheOthers(t *testing.T) {
 	result := func(short time.Duration, gpuHours float64) outcome {
 		return outcome{name: "chat", Result: simulate.Result{Short: short, GPUHours: gpuHours}}
 	}
-	s := &simulation{flown: []outcome{result(15*time.Minute, 90)}, hpas: []outcome{result(10*time.Minute, 130), result(20*time.Minute, 110)}, oracle: result(0, 80)}
+	s := &simulation{flown: []outcome{result(15*time.Minute, 90)}, hpas: []outcome{result(10*time.Minute, 130), result(20*time.Minute, 110)}, oracle: result(0, 80), leg: leg{bounds: simulate.Bounds{Max: 9}}}
 	want := []string{
 		"A HorizontalPodAutoscaler that is short as long takes 120.0 GPU-hours; chat 90.0.",
 		"Who knows the future takes 80.0 GPU-hours and is short for 0.0 min.",

@@ -78,6 +78,9 @@ func (s *simulation) findings() (text []string) {
 	if !math.IsNaN(gpuHours) {
 		text = append(text, fmt.Sprintf("A HorizontalPodAutoscaler that is short as long takes %.1f GPU-hours; %s %.1f.", gpuHours, own.name, own.GPUHours))
 	}
+	if own.Most == s.bounds.Max {
+		text = append(text, fmt.Sprintf("%s came to maxReplicas, %d, which kept it from more.", own.name, own.Most))
+	}
 	return append(text, fmt.Sprintf("Who knows the future takes %.1f GPU-hours and is short for %s.", s.oracle.GPUHours, minutesOf(s.oracle.Short)))
 }
 

@@ -53,11 +53,12 @@ func (s *search) tell(ctx context.Context, f *flight, other leg, found setting, 
 	if told.oracle, err = told.peer(ctx, "oracle", f.target, nil); err != nil {
 		return err
 	}
+	told.oracle.name = fmt.Sprintf("oracle at %.0f %%", 100*f.target)
 	for _, row := range []struct {
-		name string
-		setting
-	}{{f.policy.Name + " as found", found}, {f.policy.Name + " as it was", settingOf(s.policy)}} {
-		r, err := other.fly(ctx, row.with(s.policy), func(time.Duration) {}, nil)
+		name   string
+		policy *v1alpha1.AdvancedHorizontalPodAutoscaler
+	}{{f.policy.Name + " as found", found.with(s.policy)}, {f.policy.Name + " as it was", s.policy}} {
+		r, err := other.fly(ctx, row.policy, func(time.Duration) {}, nil)
 		if err != nil {
 			return err
 		}
@@ -87,6 +88,9 @@ func (s *search) tell(ctx context.Context, f *flight, other leg, found setting, 
 			stamp(s.leg.trace.Start), stamp(other.trace.Start), aDay(r.Short, s.leg), r.GPUHours),
 		fmt.Sprintf("From %s to %s, which the search did not see, it was short for %s:", stamp(other.trace.Start), stamp(end), then),
 		"",
+	}
+	if most := told.flown[0].Most; most == other.bounds.Max {
+		head = append(head[:3], fmt.Sprintf("It came to maxReplicas, %d, which kept it from more.", most), "")
 	}
 	head = append(head, strings.Split(strings.TrimRight(table.String(), "\n"), "\n")...)
 	for _, note := range append(head, f.notes...) {

@@ -31,7 +31,7 @@ const (
 
 // Decide takes the larger of both recommendations.
 func (a *ahpaLike) Decide(v View) int32 {
-	want := a.reactive.proposed(v)
+	want, _ := a.reactive.proposed(v)
 	if busy, known := highest(a.planned(v.Now)); known {
 		want = max(want, a.clamp(a.pods(busy)))
 	}

@@ -36,15 +36,21 @@ func (c *craneLike) Decide(v View) int32 {
 		c.forecast()
 		c.update = v.Now.Add(craneUpdate)
 	}
-	want := c.hpa.proposed(v)
 	if c.plan == nil {
-		return c.hpa.settled(v, want)
+		return c.hpa.Decide(v)
 	}
-	other := v.Replicas
-	if most, valid := c.ahead(v.Now); valid {
-		other = c.average(v, most)
+	want, known := c.hpa.proposed(v)
+	most, valid := c.ahead(v.Now)
+	switch {
+	case known && valid:
+		want = max(want, c.average(v, most))
+	case valid:
+		want = c.average(v, most)
 	}
-	return c.hpa.settled(v, max(want, other))
+	if !known && !valid || (!known || !valid) && want < v.Replicas { // computeReplicasForMetrics: then this sync is over
+		return v.Replicas
+	}
+	return c.hpa.settled(v, want)
 }
 
 // average is what an HPA makes of an external metric with a target of a value for each replica.

@@ -99,6 +99,15 @@ func TestCranesMetricIsTheMostOfTheNextHourInWholeHundredths(t *testing.T) {
 	if busy, valid := c.ahead(start.Add(40 * time.Minute)); busy != 9 || !valid {
 		t.Errorf("%g GPUs 60 minutes before, %t", busy, valid)
 	}
+	// Without the load the forecast alone may add, and may not remove.
+	blind := steady(step, 6, 3)
+	for replicas, want := range map[int32]int32{6: 8, 9: 9} {
+		blind.Replicas, blind.Utilization = replicas, math.NaN()
+		if got := c.Decide(blind); got != want {
+			t.Errorf("%d pods of which nothing is known become %d, want %d", replicas, got, want)
+		}
+		blind.Now = blind.Now.Add(step)
+	}
 	// A forecast that ran out fails, and then nothing goes down.
 	c.update = start.Add(10 * time.Hour)
 	for at := 4 * time.Hour; at < 4*time.Hour+10*time.Minute; at += step {

@@ -29,16 +29,20 @@ const (
 	hpaStabilization = 5 * time.Minute
 )
 
-// Decide is one sync.
+// Decide is one sync. One in which nothing is known is over at once, and nothing is recommended in it.
 func (h *HPA) Decide(v View) int32 {
-	return h.settled(v, h.proposed(v))
+	want, known := h.proposed(v)
+	if !known {
+		return v.Replicas
+	}
+	return h.settled(v, want)
 }
 
-// proposed is what the load asks for; without knowing it that is what there is.
-func (h *HPA) proposed(v View) int32 {
+// proposed is what the load asks for; where that is not known, what there is.
+func (h *HPA) proposed(v View) (replicas int32, known bool) {
 	pods := float64(v.Ready + v.Starting - v.Pending)
 	if math.IsNaN(v.Utilization) || v.Settled <= 0 || pods <= 0 {
-		return v.Replicas
+		return v.Replicas, false
 	}
 	busy := v.Utilization * float64(v.Settled)
 	ratio := busy / pods / h.Target
@@ -46,9 +50,9 @@ func (h *HPA) proposed(v View) int32 {
 		ratio = max(1, busy/(pods+float64(v.Pending))/h.Target) // never the other way because of them
 	}
 	if math.Abs(ratio-1) <= hpaTolerance {
-		return v.Replicas
+		return v.Replicas, true
 	}
-	return h.clamp(podsFor(busy, h.Target))
+	return h.clamp(podsFor(busy, h.Target)), true
 }
 
 // settled is as many of those that are wanted as there may be after this sync.

@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"math"
 	"testing"
 	"time"
 )
@@ -58,5 +59,19 @@ func TestTheHorizontalPodAutoscalerSyncsEach15Seconds(t *testing.T) {
 		if got := h.Decide(steady(time.Duration(i)*5*time.Second, 10, 10)); got != want {
 			t.Errorf("after %d s it wants %d, not %d", 5*i, got, want)
 		}
+	}
+}
+
+func TestWhatIsNotKnownIsNoRecommendation(t *testing.T) {
+	h, blind := hpa(), steady(0, 10, 5)
+	h.Decide(steady(0, 10, 5))
+	for at := step; at < 6*time.Minute; at += step {
+		blind.Now, blind.Utilization = start.Add(at), math.NaN()
+		if got := h.Decide(blind); got != 10 {
+			t.Fatalf("after %v without a load it wants %d, not 10", at, got)
+		}
+	}
+	if got := h.Decide(steady(6*time.Minute, 10, 2)); got != 4 {
+		t.Errorf("with the load known again it wants %d, not 4: the ten of before are forgotten", got)
 	}
 }

@@ -18,8 +18,6 @@ type load struct {
 	short           time.Duration
 	waited          float64 // GPU seconds of work times the seconds that it waited
 	longest         time.Duration
-	over            time.Duration // more was offered than could be served
-	unserved        float64       // by so much, GPU seconds
 }
 
 // at is what is offered in a step, in GPUs.
@@ -40,10 +38,6 @@ func (l *load) serve(step int, capacity float64) (busy float64) {
 		l.waiting = 0
 	}
 	l.offered, l.served = l.offered+offered*seconds, l.served+done
-	if offered > capacity+1e-9 {
-		l.over += l.step
-		l.unserved += (offered - capacity) * seconds
-	}
 	switch {
 	case l.waiting > 0:
 		l.short += l.step
@@ -89,8 +83,7 @@ func (l *load) age(step int) time.Duration {
 // result is what came of the load.
 func (l *load) result() Result {
 	const hour = 3600
-	r := Result{Short: l.short, LongestWait: l.longest, MinutesShort: l.over.Minutes(),
-		Offered: l.offered / hour, Served: l.served / hour, Waiting: l.waiting / hour, Unserved: l.unserved / hour}
+	r := Result{Short: l.short, LongestWait: l.longest, Offered: l.offered / hour, Served: l.served / hour, Waiting: l.waiting / hour}
 	if l.offered > 0 {
 		r.Wait = time.Duration(l.waited / l.offered * float64(time.Second))
 	}

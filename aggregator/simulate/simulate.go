@@ -106,9 +106,6 @@ type Result struct {
 	// Short is for how long work waited; Wait is how long a GPU second of work waited on average, and LongestWait how long the one did that
 	// waited longest, what came first being served first.
 	Short, Wait, LongestWait time.Duration
-	// MinutesShort is for how many minutes more was offered than the ready pods could serve, whatever waited: each step counts with its length.
-	// Unserved is by how much, in GPU hours: what had to wait, however short.
-	MinutesShort, Unserved float64
 	// Offered is the work in GPU hours, Served of which was and Waiting was not when the trace was over.
 	Offered, Served, Waiting float64
 	// GPUHours are those that pods held, starting and draining ones too.
@@ -137,8 +134,8 @@ func (w World) check() error {
 	return nil
 }
 
-// mostOffered is the most GPUs that a trace may offer: far more than there are, and no sum of what waits overflows.
-const mostOffered = 1e9
+// MostOffered is the most GPUs that a trace may offer: far more than there are, and no sum of what waits overflows.
+const MostOffered = 1e9
 
 // check says what is wrong with a trace.
 func (t Trace) check() error {
@@ -146,8 +143,8 @@ func (t Trace) check() error {
 		return errors.New("the trace is empty")
 	}
 	for i, v := range t.Offered {
-		if v < 0 || v > mostOffered {
-			return fmt.Errorf("step %d of the trace offers %g GPUs: it must be 0 to %g, or NaN for none", i, v, float64(mostOffered))
+		if v < 0 || v > MostOffered {
+			return fmt.Errorf("step %d of the trace offers %g GPUs: it must be 0 to %g, or NaN for none", i, v, float64(MostOffered))
 		}
 	}
 	return nil

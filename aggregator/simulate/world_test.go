@@ -245,7 +245,8 @@ func TestARolloutReplacesAQuarterAtATime(t *testing.T) {
 			t.Errorf("after %v %d are ready and %d starting, want %v", at, v.Ready, v.Starting, want)
 		}
 	}
-	if r.MinutesShort != 6 || r.Ups+r.Downs != 0 || math.Abs(r.GPUHours-(8*20+2*6)/60.0) > 1e-9 {
+	if r.Short != 12*time.Minute || // six with one too few, and as long until what waited is served
+		r.Ups+r.Downs != 0 || math.Abs(r.GPUHours-(8*20+2*6)/60.0) > 1e-9 {
 		t.Errorf("%+v", r)
 	}
 }
@@ -254,7 +255,7 @@ func TestARolloutOfOnePodHasTheNewOneReadyFirst(t *testing.T) {
 	w := world()
 	w.Replicas, w.Rollouts = 1, []time.Time{start.Add(time.Minute)}
 	views, r := watched(t, w, flat(0.9, 20*time.Minute, 0.9, 0), Fixed(1))
-	if v := after(views, 2*time.Minute); v.Ready != 1 || v.Starting != 1 || r.MinutesShort != 0 || math.Abs(r.GPUHours-(20+3)/60.0) > 1e-9 {
+	if v := after(views, 2*time.Minute); v.Ready != 1 || v.Starting != 1 || r.Short != 0 || math.Abs(r.GPUHours-(20+3)/60.0) > 1e-9 {
 		t.Errorf("%+v, %+v", v, r)
 	}
 }
