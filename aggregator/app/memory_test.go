@@ -65,7 +65,7 @@ func TestForecastsFollowAHistoryOnDiskMinuteByMinute(t *testing.T) {
 	}
 	looks := 0
 	for _, span := range read.spans {
-		if span > 5*time.Minute {
+		if span > 20*time.Minute {
 			looks++
 		}
 	}

@@ -151,6 +151,7 @@ func policy(options ...func(*v1alpha1.AdvancedHorizontalPodAutoscaler)) *v1alpha
 				},
 			}},
 			MaxReplicas: 8,
+			Prediction:  v1alpha1.Prediction{Quantile: new(v1alpha1.Quantile(95))},
 		},
 	}
 	p.Spec.Default()

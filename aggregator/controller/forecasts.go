@@ -93,18 +93,20 @@ func (f *forecasts) predict(ctx context.Context, w asked, far ahead, now time.Ti
 
 func (f *forecasts) foretell(ctx context.Context, w asked, far ahead, now time.Time) Prediction {
 	level, key := w.level, w.key()
-	made, err := f.get(ctx, w, now.Add(-settle).Truncate(step))
+	made, nearby, err := f.get(ctx, w, now.Add(-settle).Truncate(step), far.lead)
 	if err != nil {
 		return Prediction{Note: explain(err), Lost: !errors.Is(err, forecast.ErrShortHistory)}
 	}
-	made = f.preferred(key, made)
+	if other, ok := f.preferred(key, made); ok {
+		made, nearby.Nearby = other, forecast.Nearby{} // what another forecaster says stands
+	}
 	out := Prediction{Forecast: &made}
 	// A step's value is its mean: what demand rises to at the end of one shows in the next.
 	until := now.Add(far.lead + made.Step)
-	out.PeakGPUs, out.HasPeak = made.Peak(level, now, until)
-	out.LaterGPUs, _ = made.Peak(level, now, now.Add(far.later+made.Step))
+	out.PeakGPUs, out.HasPeak = nearby.join(&made, level, now, until)
+	out.LaterGPUs, _ = nearby.join(&made, level, now, now.Add(far.later+made.Step))
 	for _, l := range made.Levels {
-		if peak, ok := made.Peak(l, now, until); ok {
+		if peak, ok := nearby.join(&made, l, now, until); ok {
 			out.Peaks = append(out.Peaks, Peak{Quantile: l, GPUs: peak})
 		}
 	}
@@ -122,8 +124,9 @@ func (f *forecasts) foretell(ctx context.Context, w asked, far ahead, now time.T
 	return out
 }
 
-// get returns the forecast made from the history that ends at end, making it when it is not there yet.
-func (f *forecasts) get(ctx context.Context, a asked, end time.Time) (forecast.Forecast, error) {
+// get returns the forecast made from the history that ends at end, making it when it is not there yet, and what the last minutes say of the
+// lead time.
+func (f *forecasts) get(ctx context.Context, a asked, end time.Time, lead time.Duration) (forecast.Forecast, nearby, error) {
 	key := a.key()
 	f.mu.Lock()
 	f.forget(end)
@@ -137,10 +140,10 @@ func (f *forecasts) get(ctx context.Context, a asked, end time.Time) (forecast.F
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.end.Equal(end) {
-		t := task{f.history, a.workload, a.metric, levels(a.level), a.days.Calendar, a.gpusPerPod, f.turns, f.outside != nil}
+		t := task{f.history, a.workload, a.metric, levels(a.level), a.days.Calendar, nearbyMinutes(lead), a.gpusPerPod, f.turns, f.outside != nil}
 		made, err := m.follow(ctx, t, end)
 		if errors.Is(err, errNoTurn) && (m.forecast.Mean != nil || m.err != nil) {
-			return m.forecast, m.err // what was known the minute before has to do
+			return m.forecast, m.nearby, m.err // what was known the minute before has to do
 		}
 		m.forecast, m.err, m.end = made, err, end
 		if ctx.Err() != nil || errors.Is(err, errNoTurn) { // the next caller tries
@@ -150,7 +153,7 @@ func (f *forecasts) get(ctx context.Context, a asked, end time.Time) (forecast.F
 			f.ask(a, m)
 		}
 	}
-	return m.forecast, m.err
+	return m.forecast, m.nearby, m.err
 }
 
 // ask has the outside forecaster told of what it has not answered yet.
@@ -178,17 +181,14 @@ func (f *forecasts) forget(end time.Time) {
 	}
 }
 
-// preferred is the outside forecaster's forecast where it has one, else our own. What is known of the history stays ours.
-func (f *forecasts) preferred(key forecastKey, own forecast.Forecast) forecast.Forecast {
+// preferred is the outside forecaster's forecast where it has one. What is known of the history stays ours.
+func (f *forecasts) preferred(key forecastKey, own forecast.Forecast) (forecast.Forecast, bool) {
 	if f.outside == nil {
-		return own
+		return own, false
 	}
 	other, ok := f.outside.Answer(key.id())
-	if !ok {
-		return own
-	}
 	other.History, other.LastKnown, other.Period = own.History, own.LastKnown, own.Period
-	return other
+	return other, ok
 }
 
 // historyError is a history that could not be read.

@@ -37,6 +37,7 @@ var errNoTurn = errors.New("the histories of other workloads are being read, thi
 // what is new is read, so that a minute costs the same however much history there is.
 //
 //	each hour    four weeks of minutes ─► steps of 5 minutes ─► forecast.Track
+//	             the last one of them ─► forecast.LookNearby
 //	each minute  demand and pods since the last full step ─► full ones: Tracker.Add ─► the rest: Tracker.Forecast
 //
 // A minute that comes late counts when its step is not full yet, else at the next look, which does not wait when another aggregator had it.
@@ -44,6 +45,7 @@ type memory struct {
 	mu       sync.Mutex
 	end      time.Time // of the newest minute that forecast knows of
 	forecast forecast.Forecast
+	nearby   nearby
 	err      error // why there is none
 
 	tracker *forecast.Tracker // nil when the history is to be looked at as soon as it may be
@@ -62,6 +64,7 @@ type task struct {
 	metric     string // its id
 	levels     []float64
 	calendar   forecast.Calendar
+	near       int     // minutes until a new pod could serve
 	gpusPerPod float64 // as pods are now; 0 = unknown
 	turns      chan struct{}
 	tell       bool // keep the past for another forecaster
@@ -69,10 +72,13 @@ type task struct {
 
 // follow forecasts from the full minute end on.
 func (m *memory) follow(ctx context.Context, t task, end time.Time) (forecast.Forecast, error) {
-	minutes, saturated, looked, err := m.read(ctx, t, end)
+	known, looked, err := m.read(ctx, t, end)
 	if err != nil {
 		return forecast.Forecast{}, err
 	}
+	m.nearby.recent = slices.Clone(known.certain()) // not a part of four weeks, which it would keep
+	rest := known.part(m.full, end)
+	minutes, saturated := rest.demand, rest.saturated
 	if err := m.add(minutes, saturated); err != nil {
 		return forecast.Forecast{}, err
 	}
@@ -95,60 +101,57 @@ func (m *memory) follow(ctx context.Context, t task, end time.Time) (forecast.Fo
 	return out, nil
 }
 
-// read returns the minutes after the tracker's newest step, which of them were saturated, and whether it looked at the whole history
-// for them.
-func (m *memory) read(ctx context.Context, t task, end time.Time) (minutes []float64, saturated []bool, looked bool, err error) {
+// read returns the minutes since before the tracker's newest step, and whether it looked at the whole history for them.
+func (m *memory) read(ctx context.Context, t task, end time.Time) (known span, looked bool, err error) {
 	// An idle workload stays so until something more is known.
 	idle := m.tracker == nil && (errors.Is(m.err, forecast.ErrStaleHistory) || errors.Is(m.err, forecast.ErrShortHistory))
-	if (m.tracker != nil || idle) && !end.Before(m.full) && end.Before(m.again) && m.filled == t.history.Filled() {
-		if end.After(m.full) {
-			if minutes, err = t.history.Demand(ctx, t.workload, t.metric, m.full, end, step); err != nil {
-				return nil, nil, false, historyError{err}
-			}
+	if (m.tracker != nil || idle) && !end.Before(m.full) && end.Before(m.again) && m.filled == t.history.Filled() && !m.nearby.outgrown(t.near, end) {
+		known.from = m.full.Add(-mostNearby)
+		if known.demand, err = t.history.Demand(ctx, t.workload, t.metric, known.from, end, step); err != nil {
+			return known, false, historyError{err}
 		}
 		switch {
 		case !idle:
-			if saturated, err = t.saturated(ctx, minutes, end); err != nil {
-				return nil, nil, false, historyError{err}
+			if known.saturated, err = t.saturated(ctx, known.demand, end); err != nil {
+				return known, false, historyError{err}
 			}
-			return minutes, saturated, false, nil
-		case math.IsNaN(mean(minutes)):
-			return nil, nil, false, m.err
+			return known, false, nil
+		case math.IsNaN(mean(known.part(m.full, end).demand)):
+			return known, false, m.err
 		}
 	}
 	select {
 	case t.turns <- struct{}{}:
 		defer func() { <-t.turns }()
 		m.filled = t.history.Filled()
-		minutes, saturated, err = m.look(ctx, t, end)
-		return minutes, saturated, true, err
+		known, err = m.look(ctx, t, end)
+		return known, true, err
 	default:
-		return nil, nil, false, errNoTurn
+		return known, false, errNoTurn
 	}
 }
 
-// look makes a new tracker of the whole history and returns the minutes after it, and which of them were saturated.
+// look makes a new tracker of the whole history and returns the minutes since before its end.
 //
 // The tracker is that of the workload's last own minute, followed since, so that replicas of the aggregator that know the same forecast
 // the same, whenever they were started. Where so much is too little to act on, what came since counts as well.
-func (m *memory) look(ctx context.Context, t task, end time.Time) (minutes []float64, saturated []bool, err error) {
+func (m *memory) look(ctx context.Context, t task, end time.Time) (known span, err error) {
 	m.again = nextLook(t.workload, end)
 	full, at := end.Truncate(wideStep), m.again.Add(-lookEvery).Truncate(wideStep)
 	begin := at.Add(-historyLength)
-	if minutes, err = t.history.Demand(ctx, t.workload, t.metric, begin, end, step); err != nil {
-		return nil, nil, historyError{err}
+	past := span{from: begin}
+	if past.demand, err = t.history.Demand(ctx, t.workload, t.metric, begin, end, step); err != nil {
+		return past, historyError{err}
 	}
-	if saturated, err = t.saturated(ctx, minutes, end); err != nil {
-		return nil, nil, historyError{err}
+	if past.saturated, err = t.saturated(ctx, past.demand, end); err != nil {
+		return past, historyError{err}
 	}
-	past := span{begin, minutes, saturated}
 	for ; at.Before(full); at = latest(m.tracker.Until(), at.Add(wideStep)) {
 		if err := m.track(t, past, at, wideStep); err != nil || young(m.tracker.Forecast(0, math.NaN())) {
 			break
 		}
 		if !m.tracker.Until().Before(full) {
-			rest := past.part(at, end)
-			return rest.demand, rest.saturated, nil
+			return past.part(at.Add(-mostNearby), end), nil
 		}
 	}
 	err = m.track(t, past, full, wideStep)
@@ -158,8 +161,7 @@ func (m *memory) look(ctx context.Context, t task, end time.Time) (minutes []flo
 	if errors.Is(err, forecast.ErrShortHistory) { // more of the past may be on its way, from another aggregator
 		m.again = end.Add(wideStep)
 	}
-	rest := past.part(m.full, end)
-	return rest.demand, rest.saturated, err
+	return past.part(m.full.Add(-mostNearby), end), err
 }
 
 // track makes the tracker as it is at a moment, in steps of a length.
@@ -167,6 +169,7 @@ func (m *memory) track(t task, all span, at time.Time, each time.Duration) (err 
 	past, minutes := all.part(at.Add(-historyLength), at), int(each/step)
 	s := forecast.Series{End: at, Step: each, Values: means(past.demand, minutes), Saturated: anyOf(past.saturated, len(past.demand), minutes), Calendar: t.calendar}
 	m.step, m.full, m.past, m.hidden = each, at, nil, nil
+	m.nearby = lookNearby(all.part(at.Add(-nearbyLength), at), t)
 	if m.tracker, err = forecast.Track(s, int(horizon/each), t.levels); err != nil || !t.tell {
 		return err
 	}
