@@ -94,7 +94,7 @@ func TestImportedHistoryMakesTheForecastAct(t *testing.T) {
 	if want := `foretide_policy_proactive_replicas{namespace="default",policy="web"} 15`; !strings.Contains(metrics, want) {
 		t.Errorf("no %s in\n%s", want, metrics)
 	}
-	if _, page := w.get("web", "/"); !strings.Contains(page, "<svg") || !strings.Contains(page, "p95") {
+	if _, page := w.get("web", "/"); !strings.Contains(page, "<svg") || !strings.Contains(page, "p80") {
 		t.Errorf("the page has no chart:\n%s", page)
 	}
 }

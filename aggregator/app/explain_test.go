@@ -55,9 +55,9 @@ Why: ForecastDemand
 
 Load       gpu is 97%, the target is 60%; that asks for 5 replicas
            the pods have been busy all the time since 2026-03-02T11:59:30Z: there may be more demand than is seen
-Forecast   seasonal, from 12 days of history that repeats each 1 day; its p95 peaks at 3.1 busy GPUs within 240 s (what nine in ten of 12 pods took to start); that asks for 6 replicas
-           over the last day, 15 minutes ahead: demand stayed at or below the p95 in 94 % of the time; the middle was off by 14 % of the demand, too low by 3 % in all
-           over the last seven days, 15 minutes ahead: demand stayed at or below the p95 in 97 % of the time
+Forecast   seasonal, from 12 days of history that repeats each 1 day; its p80 peaks at 3.1 busy GPUs within 240 s (what nine in ten of 12 pods took to start); that asks for 6 replicas
+           over the last day, 15 minutes ahead: demand stayed at or below the p80 in 94 % of the time; the middle was off by 14 % of the demand, too low by 3 % in all
+           over the last seven days, 15 minutes ahead: demand stayed at or below the p80 in 97 % of the time
 Bounds     2 to 8, by spec.instanceBounds[0].bounds[0] (* 8-20 ? * MON-FRI) in Europe/Berlin
 Growing    replicas are added at once, at most the largest of 100 % within 15s, 4 replicas within 15s; a difference of 10 % of the target is left alone
 Shrinking  replicas are removed to the largest number that was asked for within 5m0s, at most 100 % within 15s; a difference of 10 % of the target is left alone

@@ -37,7 +37,7 @@ func TestPoliciesComeWithTheDefaultsOfTheAPI(t *testing.T) {
 		t.Errorf("%s/%s is %q, the other one %q", p.Namespace, p.Name, p.UID, all[1].UID)
 	}
 	if s := p.Spec; s.ScaleStrategy != v1alpha1.StrategyObserver || *s.MinReplicas != 1 || *s.StabilizationWindowSeconds != 300 ||
-		*s.Prediction.Quantile != 95 || s.Prediction.ScaleUpForward.IntVal != 180 {
+		*s.Prediction.Quantile != v1alpha1.DefaultQuantile || s.Prediction.ScaleUpForward.IntVal != 180 {
 		t.Errorf("spec = %+v", s)
 	}
 }

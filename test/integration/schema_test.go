@@ -482,7 +482,7 @@ func TestEveryFieldSaysWhatItMeans(t *testing.T) {
 		"ahpa.spec":               {"timeZone", "default `UTC`", "instanceBounds", "behavior"},
 		"ahpa.spec.replicaBudget": {"maxGPUs", "the smallest counts"},
 		"ahpa.spec.placeholders":  {"provisioningSeconds", "30 to 3600, default 300"},
-		"ahpa.spec.prediction":    {"quantile", "scaleUpForward", "default 95", "0 to 3600, default 180; or `auto`", "days"},
+		"ahpa.spec.prediction":    {"quantile", "scaleUpForward", "default 80", "0 to 3600, default 180; or `auto`", "days"},
 	} {
 		out, err := kubectl(t, nil, "explain", path)
 		if err != nil {

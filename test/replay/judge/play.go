@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// ours is the name of what is judged, and bolder that of the same with another quantile.
-	ours   = "foretide"
-	bolder = "foretide p80"
+	// ours is the name of what is judged, and surer that of the same with another quantile.
+	ours  = "foretide"
+	surer = "foretide p95"
 	// targetPercent is everyone's, where none is swept.
 	targetPercent = 80
 	gpusPerPod    = 1
@@ -50,7 +50,7 @@ type played struct {
 func play(f replay.Flight, delay time.Duration) (played, error) {
 	out := played{trace: f.Name, delay: delay, policies: map[string]outcome{}}
 	world := world(f, delay)
-	for name, quantile := range map[string]v1alpha1.Quantile{ours: v1alpha1.DefaultQuantile, bolder: 80} {
+	for name, quantile := range map[string]v1alpha1.Quantile{ours: v1alpha1.DefaultQuantile, surer: 95} {
 		p := policy(delay)
 		p.Spec.Prediction.Quantile = &quantile
 		r, err := app.Fly(world, f.Trace, p, f.Before, nil)

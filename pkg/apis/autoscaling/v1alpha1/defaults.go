@@ -6,7 +6,7 @@ import "k8s.io/apimachinery/pkg/util/intstr"
 const (
 	DefaultMinReplicas                int32    = 1
 	DefaultStabilizationWindowSeconds int32    = 300
-	DefaultQuantile                   Quantile = 95
+	DefaultQuantile                   Quantile = 80
 	DefaultScaleUpForward             int32    = 180
 	DefaultProvisioningSeconds        int32    = 300
 	DefaultTimeZone                            = "UTC"

@@ -220,9 +220,10 @@ type ScaleTargetRef struct {
 // Prediction says how the forecast is used.
 type Prediction struct {
 	// Which quantile of the forecast the pods must be able to carry: 1 to 99 in percent or 0.01 to 0.99 as a share, so that 95 and
-	// 0.95 mean the same; default 95. It asks for so many pods that demand is expected to stay below what they carry 95 % of the
-	// time; 50 follows the middle of the forecast.
-	// +kubebuilder:default=95
+	// 0.95 mean the same; default 80. It asks for so many pods that demand is expected to stay below what they carry at the target
+	// 80 % of the time; 50 follows the middle of the forecast. What is left above the target is there for the rest of the time: the
+	// nearer the target is to 100, the higher the quantile should be.
+	// +kubebuilder:default=80
 	// +kubebuilder:validation:Type=number
 	// +kubebuilder:validation:Minimum=0.01
 	// +kubebuilder:validation:Maximum=99

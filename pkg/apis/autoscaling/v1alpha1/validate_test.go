@@ -28,7 +28,7 @@ func TestDefaultsAreValid(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s.ScaleStrategy != StrategyObserver || *s.MinReplicas != 1 || *s.StabilizationWindowSeconds != 300 ||
-		*s.Prediction.Quantile != 95 || s.Prediction.ScaleUpForward.IntVal != 180 || s.TimeZone != "UTC" {
+		*s.Prediction.Quantile != 80 || s.Prediction.ScaleUpForward.IntVal != 180 || s.TimeZone != "UTC" {
 		t.Errorf("defaults: %+v", s)
 	}
 }
