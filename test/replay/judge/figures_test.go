@@ -76,3 +76,9 @@ func TestAFleetIsTheSumOfItsCases(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
+
+func TestAVerdictIsWrittenInPercent(t *testing.T) {
+	if got := (verdict{shortLess: math.NaN(), costLess: -3.4, overOracle: 12.6}).String(); got != "– / -3 / 13" {
+		t.Errorf("it is %q", got)
+	}
+}

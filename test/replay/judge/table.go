@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -17,19 +18,28 @@ const begin, end = "<!-- judge: begin, written by make judge -->\n", "<!-- judge
 // columns are the policies in the order of the table.
 func columns() []string { return append([]string{ours, surer}, simulate.PeerNames...) }
 
-// tableOf is every case: GPU-hours, minutes short, changes of the replicas.
+// tableOf is every case: GPU-hours, minutes short, changes of the replicas; and the verdict on ours.
 func tableOf(all []played) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "| trace | startup | %s |\n|---|---|%s\n", strings.Join(columns(), " | "), strings.Repeat("---|", len(columns())))
+	fmt.Fprintf(&b, "| trace | startup | %s | verdict |\n|---|---|---|%s\n", strings.Join(columns(), " | "), strings.Repeat("---|", len(columns())))
 	for _, p := range all {
 		fmt.Fprintf(&b, "| %s | %.0f s |", p.trace, p.delay.Seconds())
 		for _, name := range columns() {
 			o := p.policies[name]
 			fmt.Fprintf(&b, " %.0f / %.0f / %d |", o.Hours, o.Short, o.Events)
 		}
-		b.WriteByte('\n')
+		fmt.Fprintf(&b, " %v |\n", p.judge(ours))
 	}
 	return b.String()
+}
+
+// String is minutes short fewer at equal cost, GPU-hours fewer at equal shortfall, and GPU-hours over the oracle's, in percent.
+func (v verdict) String() string {
+	short := "–" // neither falls short
+	if !math.IsNaN(v.shortLess) {
+		short = fmt.Sprintf("%.0f", v.shortLess)
+	}
+	return fmt.Sprintf("%s / %.0f / %.0f", short, v.costLess, v.overOracle)
 }
 
 // totals are the sums over all cases by delay, with the GPU-hours beside the oracle's.
@@ -42,7 +52,7 @@ func totals(all []played) string {
 			o := sum.policies[name]
 			fmt.Fprintf(&b, " %.0f (%+.0f %%) / %.0f / %d |", o.Hours, 100*(o.Hours/sum.policies["oracle"].Hours-1), o.Short, o.Events)
 		}
-		b.WriteByte('\n')
+		fmt.Fprintf(&b, " %v |\n", sum.judge(ours))
 	}
 	return b.String()
 }
