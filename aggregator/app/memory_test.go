@@ -65,7 +65,7 @@ func TestForecastsFollowAHistoryOnDiskMinuteByMinute(t *testing.T) {
 	}
 	looks := 0
 	for _, span := range read.spans {
-		if span > 20*time.Minute {
+		if span > 21*time.Minute {
 			looks++
 		}
 	}

@@ -37,7 +37,7 @@ var errNoTurn = errors.New("the histories of other workloads are being read, thi
 // what is new is read, so that a minute costs the same however much history there is.
 //
 //	each hour    four weeks of minutes ─► steps of 5 minutes ─► forecast.Track
-//	             the last one of them ─► forecast.LookNearby
+//	             the last week of them ─► forecast.LookNearby
 //	each minute  demand and pods since the last full step ─► full ones: Tracker.Add ─► the rest: Tracker.Forecast
 //
 // A minute that comes late counts when its step is not full yet, else at the next look, which does not wait when another aggregator had it.
@@ -106,7 +106,7 @@ func (m *memory) read(ctx context.Context, t task, end time.Time) (known span, l
 	// An idle workload stays so until something more is known.
 	idle := m.tracker == nil && (errors.Is(m.err, forecast.ErrStaleHistory) || errors.Is(m.err, forecast.ErrShortHistory))
 	if (m.tracker != nil || idle) && !end.Before(m.full) && end.Before(m.again) && m.filled == t.history.Filled() && !m.nearby.outgrown(t.near, end) {
-		known.from = m.full.Add(-mostNearby)
+		known.from = m.full.Add(-nearbyBefore)
 		if known.demand, err = t.history.Demand(ctx, t.workload, t.metric, known.from, end, step); err != nil {
 			return known, false, historyError{err}
 		}
@@ -151,7 +151,7 @@ func (m *memory) look(ctx context.Context, t task, end time.Time) (known span, e
 			break
 		}
 		if !m.tracker.Until().Before(full) {
-			return past.part(at.Add(-mostNearby), end), nil
+			return past.part(at.Add(-nearbyBefore), end), nil
 		}
 	}
 	err = m.track(t, past, full, wideStep)
@@ -161,7 +161,7 @@ func (m *memory) look(ctx context.Context, t task, end time.Time) (known span, e
 	if errors.Is(err, forecast.ErrShortHistory) { // more of the past may be on its way, from another aggregator
 		m.again = end.Add(wideStep)
 	}
-	return past.part(m.full.Add(-mostNearby), end), err
+	return past.part(m.full.Add(-nearbyBefore), end), err
 }
 
 // track makes the tracker as it is at a moment, in steps of a length.

@@ -65,7 +65,7 @@ func TestTheWholeHistoryIsLookedAtOnceAnHourAndElseWhatIsNew(t *testing.T) {
 		t.Errorf("%d looks in three hours, want 4", n)
 	}
 	for _, span := range r.reads {
-		if span < historyLength && span > wideStep+mostNearby {
+		if span < historyLength && span > wideStep+nearbyBefore {
 			t.Errorf("%v were read between two looks", span)
 		}
 	}

@@ -13,6 +13,8 @@ const (
 	nearbyLength = 7 * 24 * time.Hour
 	// mostNearby is the longest lead for which that is done: beyond it the time of the day says more.
 	mostNearby = 15 * time.Minute
+	// nearbyBefore is how much it is told of at least: the newest minute, and that of so long before.
+	nearbyBefore = mostNearby + step
 )
 
 // nearby is what the last minutes say of the next.

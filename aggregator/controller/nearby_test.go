@@ -94,7 +94,12 @@ func TestAnotherLeadIsLearntOfAfterAWhile(t *testing.T) {
 	if got := at(5*time.Minute, 20*time.Minute); got != 6 {
 		t.Errorf("then %d minutes, want 6", got)
 	}
-	if got := at(time.Hour, 40*time.Minute); got != 0 {
+	if at(mostNearby-settle, 40*time.Minute); r.nearby.Steps() != 15 {
+		t.Errorf("a quarter of an hour has %d minutes", r.nearby.Steps())
+	} else if _, ok := r.nearby.Peak(0.95, r.nearby.recent); !ok {
+		t.Errorf("%d minutes do not say what the next quarter of an hour brings", len(r.nearby.recent))
+	}
+	if got := at(time.Hour, time.Hour); got != 0 {
 		t.Errorf("an hour is not near: %d minutes", got)
 	}
 }
