@@ -249,3 +249,24 @@ func TestXIDIsRememberedThroughTheLossThatFollows(t *testing.T) {
 		}
 	})
 }
+
+// The race detector is the judge: what a reading wrote after its time must be seen by who gives it back.
+func TestReadingThatComesTooLateIsGivenBackWhole(t *testing.T) {
+	inOwnProcess(t, func(t *testing.T, h *host) {
+		s := fakenvml.Default(1)
+		s.Devices[0].Delays = map[string]int{"nvmlDeviceGetMemoryInfo_v2": 150}
+		h.install()
+		h.play(s)
+		r := h.reader()
+		if samples, _ := h.impatient(r); len(samples) != 0 {
+			t.Fatal("it came in time")
+		}
+		for r.gpus[0].lane.Busy() {
+			time.Sleep(time.Millisecond)
+		}
+		r.Close()
+		if r.initialized || r.gpus != nil {
+			t.Error("NVML is not given back")
+		}
+	})
+}

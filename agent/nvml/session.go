@@ -96,6 +96,9 @@ func (r *Reader) close(ctx context.Context) bool {
 		r.closing.Take()
 		return !r.opening.Busy() && !r.closing.Busy()
 	}
+	for _, g := range r.gpus {
+		g.lane.Take() // what came too late: from here on, what that reading wrote is ours
+	}
 	if r.counting.Busy() || slices.ContainsFunc(r.gpus, func(g *gpu) bool { return g.lane.Busy() }) || !r.listener.close() {
 		return false
 	}
