@@ -32,11 +32,9 @@ type window struct {
 	rules  rules
 	starts starts
 	scaling.Window
-	// ready are the pods that were ready at the last look, shared since when they were; bore are those of them that have been so since the
-	// load last told of the present alone.
+	// ready are the pods that were ready at the last look, shared since when they were.
 	ready  []string
 	shared time.Time
-	bore   []string
 	// settling is since when the load has told of before, zero when it does not.
 	settling time.Time
 	calendar *calendar
@@ -53,30 +51,19 @@ func (w *window) days(spec *v1alpha1.AdvancedHorizontalPodAutoscalerSpec, files 
 }
 
 // settleAtMost is how long decisions wait for that. Pods that come and go without end, or a node's slow clock, must not keep a
-// workload at what it is: then the plain average has to do.
+// workload from growing: then the plain average has to do.
 const settleAtMost = 10 * time.Second
 
-// bounded says whether the load is to be read as one that tells of before.
+// bounded says whether to wait on.
 func (w *window) bounded(settling bool, now time.Time) bool {
 	if !settling {
-		w.settling, w.bore = time.Time{}, w.ready
+		w.settling = time.Time{}
 		return false
 	}
 	if w.settling.IsZero() {
 		w.settling = now
 	}
-	w.bore = slices.DeleteFunc(slices.Clone(w.bore), func(name string) bool { return !slices.Contains(w.ready, name) })
 	return now.Sub(w.settling) <= settleAtMost
-}
-
-// bearers takes the ready pods that have not borne the load all along for pods on their way. What the others did can then say too little,
-// for they share it by now, and never too much.
-func (w *window) bearers(pods []scaling.Pod) {
-	for i := range pods {
-		if pod := &pods[i]; pod.State == scaling.Ready && !slices.Contains(w.bore, pod.Name) {
-			pod.State = scaling.Unready
-		}
-	}
 }
 
 // settleLoad is how long after a change of the ready pods their utilization may still tell of before: NVML averages over up to a
@@ -138,9 +125,6 @@ func (e *Evaluator) Evaluate(ctx context.Context, policy *v1alpha1.AdvancedHoriz
 	out.Forecast = e.forecasts.predict(ctx, look.asked(GPU), look.ahead, now)
 
 	in := scaling.Inputs{Current: target.Replicas, Settling: memory.bounded(settling, now)}
-	if in.Settling {
-		memory.bearers(look.pods)
-	}
 	for _, spec := range policy.Spec.Metrics {
 		seen, metric := e.metric(ctx, spec, look, out.Forecast)
 		out.Metrics, in.Metrics = append(out.Metrics, seen), append(in.Metrics, metric)

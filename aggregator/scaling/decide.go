@@ -32,7 +32,7 @@ func Decide(p Policy, in Inputs, w *Window, now time.Time) Decision {
 		d.Message = fmt.Sprintf("%d replicas are fewer than minReplicas %d", in.Current, p.MinReplicas)
 	default:
 		want := d.combine(p, in)
-		if !in.Settling || want > in.Current {
+		if !in.Settling {
 			// A moment with missing data recommends at least what is there: see the package comment.
 			record := want
 			if d.Incomplete {
@@ -81,7 +81,7 @@ func larger(a, b *int32) *int32 {
 //	known      any         no              the larger, not below the current
 //	unknown    known       -               the forecast's, not below the current
 //	unknown    unknown     -               the current
-//	settling   any         any             the largest of the current and both; what is not more than the current is not recorded
+//	settling   any         any             the larger of the current and the forecast's; nothing is recorded
 //
 // Where only one half is asked for, the other wants nothing; a load that is unknown lowers nothing even then.
 func (d *Decision) combine(p Policy, in Inputs) (want int32) {
@@ -95,7 +95,7 @@ func (d *Decision) combine(p Policy, in Inputs) (want int32) {
 	current := in.Current
 	want, d.Reason = current, NoTelemetry
 	switch {
-	case in.Settling && p.Only != ProactiveHalf && (reactive == nil || *reactive <= current):
+	case in.Settling && p.Only != ProactiveHalf:
 		d.Reason = Settling
 	case reactive != nil:
 		want, d.Reason = *reactive, ReactiveDemand

@@ -44,7 +44,7 @@ type Inputs struct {
 	// Metrics are what the decision is made on: one or more, of which the largest recommendation counts.
 	Metrics []Metric
 	// Settling is true for the moment after the ready pods changed in which their load still tells of before: an old pod's of
-	// when it bore what it now shares. Those that came are given as Unready then, and it can raise replicas and not lower them.
+	// when it bore what it now shares. It is shown and not acted on.
 	Settling bool
 }
 
@@ -57,7 +57,7 @@ const (
 	Disabled       Reason = "ScalingDisabled"     // the target has no replicas: someone switched it off
 	OutsideBounds  Reason = "OutsideBounds"       // replicas are outside minReplicas to maxReplicas: go to the bound
 	NoTelemetry    Reason = "NoTelemetry"         // neither load nor forecast: hold
-	Settling       Reason = "Settling"            // the ready pods changed a moment ago: nothing falls until their load tells of now
+	Settling       Reason = "Settling"            // the ready pods changed a moment ago: hold until their load tells of now
 	PartialData    Reason = "PartialTelemetry"    // fewer would do, but the load of a pod or the forecast is missing: hold
 	Stabilized     Reason = "ScaleDownStabilized" // fewer would do, but more were needed within the window
 	ForecastKept   Reason = "KeptForForecast"     // fewer would do, but more are forecast for soon after

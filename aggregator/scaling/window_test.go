@@ -36,7 +36,7 @@ func TestScaleDownWaitsUntilLargerRecommendationsScrollOut(t *testing.T) {
 	walk(t, w, p, start.Add(6*time.Minute+time.Second), n, 10, 1, ReactiveDemand) // 3 scrolls out, drop to 1
 }
 
-func TestWhileTheReadyPodsSettleNothingFallsAndOnlyGrowthIsRecorded(t *testing.T) {
+func TestWhileTheReadyPodsSettleNothingFallsAndNothingIsRecorded(t *testing.T) {
 	w, p := &Window{}, stabilized()
 	settling := func(percent, forecast float64) gpu {
 		in := gpu{Current: 4, Pods: ready(percent, percent, percent, percent), GPUsPerPod: 1, Settling: true}
@@ -49,22 +49,15 @@ func TestWhileTheReadyPodsSettleNothingFallsAndOnlyGrowthIsRecorded(t *testing.T
 		want   int32
 		reason Reason
 	}{
-		"low":           {settling(0, 0), 4, Settling},
-		"at the target": {settling(50, 0), 4, Settling},
+		"high":              {settling(100, 0), 4, Settling},
+		"low":               {settling(0, 0), 4, Settling},
+		"the forecast asks": {settling(0, 3), 6, ForecastDemand},
 	} {
 		if d := decide(p, c.in, w, start.Add(5*time.Minute)); d.Replicas != c.want || d.Reason != c.reason {
 			t.Errorf("%s: %d replicas (%s), want %d (%s): %s", name, d.Replicas, d.Reason, c.want, c.reason, d.Message)
 		}
 	}
 	walk(t, w, p, start.Add(5*time.Minute+time.Second), 4, 10, 1, ReactiveDemand) // only the first 4 was recorded, and it scrolled out
-
-	for reason, in := range map[Reason]gpu{ReactiveDemand: settling(75, 0), ForecastDemand: settling(0, 3)} {
-		w := &Window{}
-		if d := decide(p, in, w, start); d.Replicas != 6 || d.Reason != reason {
-			t.Errorf("%s: %d replicas (%s), want 6: %s", reason, d.Replicas, d.Reason, d.Message)
-		}
-		walk(t, w, p, start.Add(5*time.Minute), 6, 10, 6, Stabilized)
-	}
 }
 
 func TestScaleUpDoesNotWait(t *testing.T) {
