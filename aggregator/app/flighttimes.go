@@ -12,19 +12,13 @@ import (
 type durations []time.Duration
 
 // String implements flag.Value.
-func (d *durations) String() string {
-	var all []string
-	for _, one := range *d {
-		all = append(all, one.String())
-	}
-	return strings.Join(all, ",")
-}
+func (d *durations) String() string { return joined(*d, time.Duration.String) }
 
 // Set implements flag.Value.
 func (d *durations) Set(text string) error {
 	*d = nil
-	for part := range strings.SplitSeq(text, ",") {
-		one, err := time.ParseDuration(strings.TrimSpace(part))
+	for _, part := range splitList(text) {
+		one, err := time.ParseDuration(part)
 		if err != nil || one < 0 || one > 24*time.Hour {
 			return errors.New("it must be a duration of 0s to 24h such as 3m, or several with commas between")
 		}
@@ -37,19 +31,13 @@ func (d *durations) Set(text string) error {
 type moments []time.Time
 
 // String implements flag.Value.
-func (m *moments) String() string {
-	var all []string
-	for _, at := range *m {
-		all = append(all, stamp(at))
-	}
-	return strings.Join(all, ",")
-}
+func (m *moments) String() string { return joined(*m, stamp) }
 
 // Set implements flag.Value.
 func (m *moments) Set(text string) error {
 	*m = nil
-	for part := range strings.SplitSeq(text, ",") {
-		at, err := time.Parse(time.RFC3339, strings.TrimSpace(part))
+	for _, part := range splitList(text) {
+		at, err := time.Parse(time.RFC3339, part)
 		if err != nil || len(*m) > 0 && at.Before((*m)[len(*m)-1]) {
 			return errors.New("it must be a time such as 2026-03-05T10:00:00Z, or several with commas between, in the order of time")
 		}
@@ -63,18 +51,14 @@ type spans []simulate.Span
 
 // String implements flag.Value.
 func (s *spans) String() string {
-	var all []string
-	for _, one := range *s {
-		all = append(all, stamp(one.From)+"/"+one.To.Sub(one.From).String())
-	}
-	return strings.Join(all, ",")
+	return joined(*s, func(one simulate.Span) string { return stamp(one.From) + "/" + one.To.Sub(one.From).String() })
 }
 
 // Set implements flag.Value.
 func (s *spans) Set(text string) error {
 	*s = nil
-	for part := range strings.SplitSeq(text, ",") {
-		from, length, _ := strings.Cut(strings.TrimSpace(part), "/")
+	for _, part := range splitList(text) {
+		from, length, _ := strings.Cut(part, "/")
 		at, wrong := time.Parse(time.RFC3339, from)
 		lasts, err := time.ParseDuration(length)
 		if wrong != nil || err != nil || lasts <= 0 {
@@ -83,4 +67,13 @@ func (s *spans) Set(text string) error {
 		*s = append(*s, simulate.Span{From: at, To: at.Add(lasts)})
 	}
 	return nil
+}
+
+// joined writes a list as [splitList] reads it.
+func joined[T any](all []T, write func(T) string) string {
+	texts := make([]string, len(all))
+	for i, one := range all {
+		texts[i] = write(one)
+	}
+	return strings.Join(texts, ",")
 }

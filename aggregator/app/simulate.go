@@ -107,8 +107,7 @@ func parsePeers(text string) (peers []string, err error) {
 	if text == "" {
 		return nil, nil
 	}
-	for name := range strings.SplitSeq(text, ",") {
-		name = strings.TrimSpace(name)
+	for _, name := range splitList(text) {
 		if !slices.Contains(simulate.PeerNames, name) || slices.Contains(peers, name) {
 			return nil, fmt.Errorf("--against has %q: each must be one of %s, and there once", name, strings.Join(simulate.PeerNames, ", "))
 		}
@@ -119,10 +118,13 @@ func parsePeers(text string) (peers []string, err error) {
 
 // run flies the policy and its peers, and what they are compared with.
 func (s *simulation) run(ctx context.Context, log io.Writer) error {
-	for _, name := range s.peers {
-		if _, err := s.decider(name, s.target); err != nil { // before the first flight
+	deciders := make([]simulate.Decider, len(s.peers))
+	for i, name := range s.peers {
+		d, err := s.decider(name, s.target)
+		if err != nil { // better now than after the first flight
 			return err
 		}
+		deciders[i] = d
 	}
 	if err := s.compare(ctx); err != nil {
 		return err
@@ -140,7 +142,7 @@ func (s *simulation) run(ctx context.Context, log io.Writer) error {
 		if i == 0 {
 			s.otherSeen.name, watch = name, s.otherSeen.watch(s.world.GPUsPerPod)
 		}
-		o, err := s.peer(ctx, name, s.target, watch)
+		o, err := s.decide(ctx, name, s.target, deciders[i], watch)
 		if err != nil {
 			return err
 		}
@@ -152,12 +154,12 @@ func (s *simulation) run(ctx context.Context, log io.Writer) error {
 
 // compare flies who knows the future, and HorizontalPodAutoscalers at several targets.
 func (s *simulation) compare(ctx context.Context) (err error) {
-	if s.oracle, err = s.peer(ctx, "oracle", s.target, nil); err != nil {
+	if s.oracle, err = s.peer(ctx, "oracle", s.target); err != nil {
 		return err
 	}
 	for _, part := range hpaTargets {
 		if target := part * s.target; target <= 1 {
-			o, err := s.peer(ctx, "hpa", target, nil)
+			o, err := s.peer(ctx, "hpa", target)
 			if err != nil {
 				return err
 			}
@@ -186,13 +188,18 @@ func (l leg) fly(ctx context.Context, policy *v1alpha1.AdvancedHorizontalPodAuto
 }
 
 // peer plays the flight against a policy that is known.
-func (s *simulation) peer(ctx context.Context, name string, target float64, watch func(simulate.View)) (outcome, error) {
-	if ctx.Err() != nil {
-		return outcome{}, fmt.Errorf("stopped: %w", ctx.Err())
-	}
+func (s *simulation) peer(ctx context.Context, name string, target float64) (outcome, error) {
 	d, err := s.decider(name, target)
 	if err != nil {
 		return outcome{}, err
+	}
+	return s.decide(ctx, name, target, d, nil)
+}
+
+// decide plays the flight against who decides it.
+func (s *simulation) decide(ctx context.Context, name string, target float64, d simulate.Decider, watch func(simulate.View)) (outcome, error) {
+	if ctx.Err() != nil {
+		return outcome{}, fmt.Errorf("stopped: %w", ctx.Err())
 	}
 	r, err := simulate.Run(s.world, s.trace, d, watch)
 	return outcome{name, target, r}, err

@@ -78,10 +78,16 @@ func (s *simulation) findings() (text []string) {
 	if !math.IsNaN(gpuHours) {
 		text = append(text, fmt.Sprintf("A HorizontalPodAutoscaler that is short as long takes %.1f GPU-hours; %s %.1f.", gpuHours, own.name, own.GPUHours))
 	}
-	if own.Most == s.bounds.Max {
-		text = append(text, fmt.Sprintf("%s came to maxReplicas, %d, which kept it from more.", own.name, own.Most))
-	}
+	text = append(text, s.held(own.name, own)...)
 	return append(text, fmt.Sprintf("Who knows the future takes %.1f GPU-hours and is short for %s.", s.oracle.GPUHours, minutesOf(s.oracle.Short)))
+}
+
+// held says so when maxReplicas was in the way.
+func (l leg) held(name string, o outcome) []string {
+	if o.Most < l.bounds.Max {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s came to maxReplicas, %d, which kept it from more.", name, o.Most)}
 }
 
 func minutesOf(d time.Duration) string { return fmt.Sprintf("%.1f min", d.Minutes()) }

@@ -50,7 +50,7 @@ func (s setting) with(p *v1alpha1.AdvancedHorizontalPodAutoscaler) *v1alpha1.Adv
 func (s *search) tell(ctx context.Context, f *flight, other leg, found setting, out io.Writer) error {
 	told := &simulation{flight: f, leg: other}
 	var err error
-	if told.oracle, err = told.peer(ctx, "oracle", f.target, nil); err != nil {
+	if told.oracle, err = told.peer(ctx, "oracle", f.target); err != nil {
 		return err
 	}
 	told.oracle.name = fmt.Sprintf("oracle at %.0f %%", 100*f.target)
@@ -65,7 +65,7 @@ func (s *search) tell(ctx context.Context, f *flight, other leg, found setting, 
 		told.flown = append(told.flown, outcome{row.name, f.target, r})
 	}
 	for _, target := range slices.Compact([]float64{f.target, float64(found[knobTarget]) / 100}) {
-		o, err := told.peer(ctx, "hpa", target, nil)
+		o, err := told.peer(ctx, "hpa", target)
 		if err != nil {
 			return err
 		}
@@ -87,11 +87,8 @@ func (s *search) tell(ctx context.Context, f *flight, other leg, found setting, 
 		fmt.Sprintf("Of %d settings the cheapest that was short for at most %.4g min a day from %s to %s: %.1f min a day, %.1f GPU-hours.", len(s.known), aDay(s.most, s.leg),
 			stamp(s.leg.trace.Start), stamp(other.trace.Start), aDay(r.Short, s.leg), r.GPUHours),
 		fmt.Sprintf("From %s to %s, which the search did not see, it was short for %s:", stamp(other.trace.Start), stamp(end), then),
-		"",
 	}
-	if most := told.flown[0].Most; most == other.bounds.Max {
-		head = append(head[:3], fmt.Sprintf("It came to maxReplicas, %d, which kept it from more.", most), "")
-	}
+	head = append(append(head, other.held("It", told.flown[0])...), "")
 	head = append(head, strings.Split(strings.TrimRight(table.String(), "\n"), "\n")...)
 	for _, note := range append(head, f.notes...) {
 		fmt.Fprintln(out, strings.TrimRight("# "+note, " "))
