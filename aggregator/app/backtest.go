@@ -74,6 +74,9 @@ func Backtest(ctx context.Context, args []string, out, log io.Writer) error {
 	if n := time.Duration(len(b.values)) * b.step; n < 2*backtestAhead {
 		return fmt.Errorf("--series %q: %q is %v long; two days are needed, one to forecast from and one to compare with", *file, b.name, n)
 	}
+	if err := writable(*chart); err != nil { // better now than after the forecasts
+		return fmt.Errorf("--chart: %w", err)
+	}
 	if err := b.run(ctx, log); err != nil {
 		return err
 	}
@@ -248,8 +251,11 @@ func writePage(path string, page *template.Template, data any) error {
 	return errors.Join(page.Execute(f, data), f.Close())
 }
 
-// writable says whether a file can be written, and leaves what is in it.
+// writable says whether a file can be written, and leaves what is in it; "" is none.
 func writable(path string) error {
+	if path == "" {
+		return nil
+	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
 	if err != nil {
 		return err

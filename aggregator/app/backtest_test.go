@@ -174,4 +174,7 @@ func TestBacktestSaysWhatIsWrong(t *testing.T) {
 	if err := Backtest(ctx, []string{"--series=" + hourly(t, 3)}, io.Discard, io.Discard); err == nil || err.Error() != "stopped after 0 forecasts" {
 		t.Errorf("stopped: error is %v", err)
 	}
+	if err := Backtest(ctx, []string{"--series=" + hourly(t, 3), "--chart=/none/page.html"}, io.Discard, io.Discard); err == nil || !strings.HasPrefix(err.Error(), "--chart: ") {
+		t.Errorf("a page that cannot be written is told after the forecasts: error is %v", err)
+	}
 }

@@ -77,10 +77,8 @@ func Simulate(ctx context.Context, args []string, out, log io.Writer) error {
 		s.peers = slices.DeleteFunc(peers, func(name string) bool { return name == "fixed" || name == "cron" })
 		s.notes = append(s.notes, "fixed and cron are left out: they are made from history, and there is none")
 	}
-	if *page != "" {
-		if err := writable(*page); err != nil { // better now than after the flight
-			return fmt.Errorf("--html: %w", err)
-		}
+	if err := writable(*page); err != nil { // better now than after the flight
+		return fmt.Errorf("--html: %w", err)
 	}
 	if err := s.run(ctx, log); err != nil {
 		return err
