@@ -7,8 +7,12 @@ import (
 	"slices"
 )
 
-// none is a shortfall, in minutes, that is less than the shortest there is: a step.
-const none = 0.2
+const (
+	// none is a shortfall, in minutes, that is less than the shortest there is: a step.
+	none = 0.2
+	// much is a shortfall, in minutes of a week, with which something is at stake: 0.3 %. Of a few minutes, one more is a large percentage.
+	much = 30
+)
 
 // curve is what a policy can have: the shortfall for its GPU-hours, the dearest first. Each point costs less and falls shorter than the
 // one before; between two, anything on the line can be had.
@@ -53,6 +57,8 @@ type verdict struct {
 	// shortLess is by how much ours falls shorter less often than the Horizontal Pod Autoscaler with the target at which it costs the
 	// same; -100 is the least, for of nothing there is no percentage. Undefined where neither falls short.
 	shortLess float64
+	// atStake is the longer shortfall of the two, minutes of the week.
+	atStake float64
 	// costLess is by how much less ours costs than it does with the target at which it falls short as often. Where no target has so
 	// little shortfall, its dearest counts and atLeast is true.
 	costLess float64
@@ -67,7 +73,8 @@ type verdict struct {
 func (p played) judge(name string) verdict {
 	us, hpa, oracle, frontier := p.policies[name], p.policies["hpa"], p.policies["oracle"], best(p.swept)
 	v := verdict{trace: fmt.Sprintf("%s %v", p.trace, p.delay), shortLess: math.NaN(), overOracle: 100 * (us.Hours/oracle.Hours - 1)}
-	if short := frontier.short(us.Hours); max(short, us.Short) > none {
+	short := frontier.short(us.Hours)
+	if v.atStake = max(short, us.Short); v.atStake > none {
 		v.shortLess = max(-100, 100*(1-us.Short/max(short, 1e-9)))
 	}
 	hours, ok := frontier.hours(us.Short)

@@ -33,7 +33,7 @@ func judged(us, hpa outcome, frontier ...outcome) verdict {
 
 func TestAVerdictComparesAtEqualCostAndAtEqualShortfall(t *testing.T) {
 	v := judged(outcome{120, 10, 0}, outcome{100, 80, 0}, outcome{100, 80, 0}, outcome{140, 0, 0})
-	if math.Abs(v.shortLess-75) > 1e-9 || math.Abs(v.costLess-100*(1-120.0/135)) > 1e-9 || math.Abs(v.overOracle-20) > 1e-9 || v.worse || v.atLeast {
+	if math.Abs(v.shortLess-75) > 1e-9 || math.Abs(v.costLess-100*(1-120.0/135)) > 1e-9 || math.Abs(v.overOracle-20) > 1e-9 || v.atStake != 40 || v.worse || v.atLeast {
 		t.Errorf("%+v", v)
 	}
 }
@@ -42,7 +42,7 @@ func TestNothingToWinIsUndefinedAndNothingOfNothingIsBounded(t *testing.T) {
 	if v := judged(outcome{120, 0, 0}, outcome{100, 0, 0}, outcome{100, 0, 0}); !math.IsNaN(v.shortLess) || math.Abs(v.costLess+20) > 1e-9 {
 		t.Errorf("neither falls short: %+v", v)
 	}
-	if v := judged(outcome{120, 5, 0}, outcome{100, 0, 0}, outcome{100, 0, 0}); v.shortLess != -100 || !v.worse {
+	if v := judged(outcome{120, 5, 0}, outcome{100, 0, 0}, outcome{100, 0, 0}); v.shortLess != -100 || v.atStake != 5 || !v.worse {
 		t.Errorf("it never falls short: %+v", v)
 	}
 	if v := judged(outcome{120, 5, 0}, outcome{100, 80, 0}, outcome{100, 80, 0}, outcome{200, 40, 0}); !v.atLeast || math.Abs(v.costLess-40) > 1e-9 {
