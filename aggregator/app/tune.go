@@ -84,7 +84,7 @@ func Tune(ctx context.Context, args []string, out, log io.Writer) error {
 		return fmt.Errorf("--most-short is %v: of %d settings none was so good; the least short was so for %.1f min a day (%s). Allow more, or give it more replicas or pods that start sooner",
 			*most, len(s.known), aDay(r.Short, s.leg), found)
 	}
-	return s.tell(ctx, flight, flight.part(middle, len(flight.offered)), found, out)
+	return s.tell(ctx, flight, flight.part(middle, len(flight.offered)), found, out, log)
 }
 
 // aDay is how many minutes of each day that is.

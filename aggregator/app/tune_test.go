@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"regexp"
 	"strings"
@@ -74,6 +75,28 @@ func TestTuneFindsACheaperPolicyThatHoldsTheLimitAndPrintsIt(t *testing.T) {
 	var again bytes.Buffer
 	if err := Tune(t.Context(), args, &again, io.Discard); err != nil || again.String() != text {
 		t.Errorf("once more it finds another: %v\n%s", err, again.String())
+	}
+}
+
+func TestTuneWarnsOfAPolicyThatDoesNotHoldOnTheOtherHalf(t *testing.T) {
+	calm, bursts := "series,timestamp_unix,value\n", "series,timestamp_unix,value\n"
+	for minute := int64(0); minute < 4*1440; minute += 5 {
+		load, row := 8, "load,%d,%d\n"
+		calm += fmt.Sprintf(row, 60*minute, load)
+		if minute >= 3*1440 && minute%180 < 30 { // not before the half that is not searched
+			load = 40
+		}
+		bursts += fmt.Sprintf(row, 60*minute, load)
+	}
+	for trace, warned := range map[string]bool{calm: false, bursts: true} {
+		args := []string{"--trace=" + writeFile(t, "trace.csv", trace), "--history=48h", "--policy=" + writeFile(t, "policy.yaml", flownPolicy), "--step=1m", "--startup=5m", "--tries=2"}
+		var out, log bytes.Buffer
+		if err := Tune(t.Context(), args, &out, &log); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(log.String(), "Do not apply it as it is"); got != warned || strings.Contains(out.String(), "longer than is allowed") != warned {
+			t.Errorf("warned: %v, want %v\n%s\n%s", got, warned, log.String(), out.String())
+		}
 	}
 }
 

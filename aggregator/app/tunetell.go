@@ -46,8 +46,9 @@ func (s setting) with(p *v1alpha1.AdvancedHorizontalPodAutoscaler) *v1alpha1.Adv
 	return p
 }
 
-// tell prints the policy with what was found, and above it what that does on a leg that the search has not seen.
-func (s *search) tell(ctx context.Context, f *flight, other leg, found setting, out io.Writer) error {
+// tell prints the policy with what was found, and above it what that does on a leg that the search has not seen. Whoever pipes the policy
+// on reads nothing of that: so the log says when it does not hold there.
+func (s *search) tell(ctx context.Context, f *flight, other leg, found setting, out, log io.Writer) error {
 	told := &simulation{flight: f, leg: other}
 	var err error
 	if told.oracle, err = told.peer(ctx, "oracle", f.target); err != nil {
@@ -78,8 +79,8 @@ func (s *search) tell(ctx context.Context, f *flight, other leg, found setting, 
 		return err
 	}
 	r, end := s.known[found], other.trace.Start.Add(other.length())
-	then := fmt.Sprintf("%.1f min a day", aDay(told.flown[0].Short, other))
-	if aDay(told.flown[0].Short, other) > aDay(s.most, s.leg) {
+	then, harder := fmt.Sprintf("%.1f min a day", aDay(told.flown[0].Short, other)), aDay(told.flown[0].Short, other) > aDay(s.most, s.leg)
+	if harder {
 		then += ", longer than is allowed"
 	}
 	head := []string{
@@ -97,7 +98,9 @@ func (s *search) tell(ctx context.Context, f *flight, other leg, found setting, 
 	if err != nil {
 		return err
 	}
-	_, err = out.Write(text)
+	if _, err = out.Write(text); err == nil && harder {
+		fmt.Fprintf(log, "On the half that the search did not see, the policy found is short for %s. Do not apply it as it is: allow less (--most-short), or give it a longer recording.\n", then)
+	}
 	return err
 }
 
