@@ -3,7 +3,6 @@ package app
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"regexp"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/foretide/foretide/aggregator/simulate"
+	"github.com/foretide/foretide/pkg/trace"
 )
 
 // tunedPolicy has all that tune turns, and what it must leave alone.
@@ -79,17 +79,17 @@ func TestTuneFindsACheaperPolicyThatHoldsTheLimitAndPrintsIt(t *testing.T) {
 }
 
 func TestTuneWarnsOfAPolicyThatDoesNotHoldOnTheOtherHalf(t *testing.T) {
-	calm, bursts := "series,timestamp_unix,value\n", "series,timestamp_unix,value\n"
-	for minute := int64(0); minute < 4*1440; minute += 5 {
-		load, row := 8, "load,%d,%d\n"
-		calm += fmt.Sprintf(row, 60*minute, load)
-		if minute >= 3*1440 && minute%180 < 30 { // not before the half that is not searched
+	var calm, bursts []trace.Point
+	for i := range 4 * 288 {
+		at, load := time.Unix(int64(i)*300, 0), 8.0
+		calm = append(calm, trace.Point{Time: at, Value: load})
+		if i >= 3*288 && i%36 < 6 { // not before the half that is not searched
 			load = 40
 		}
-		bursts += fmt.Sprintf(row, 60*minute, load)
+		bursts = append(bursts, trace.Point{Time: at, Value: load})
 	}
-	for trace, warned := range map[string]bool{calm: false, bursts: true} {
-		args := []string{"--trace=" + writeFile(t, "trace.csv", trace), "--history=48h", "--policy=" + writeFile(t, "policy.yaml", flownPolicy), "--step=1m", "--startup=5m", "--tries=2"}
+	for series, warned := range map[string]bool{csv("load", calm): false, csv("load", bursts): true} {
+		args := []string{"--trace=" + writeFile(t, "trace.csv", series), "--history=48h", "--policy=" + writeFile(t, "policy.yaml", flownPolicy), "--step=1m", "--startup=5m", "--tries=2"}
 		var out, log bytes.Buffer
 		if err := Tune(t.Context(), args, &out, &log); err != nil {
 			t.Fatal(err)

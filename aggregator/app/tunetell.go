@@ -79,13 +79,14 @@ func (s *search) tell(ctx context.Context, f *flight, other leg, found setting, 
 		return err
 	}
 	r, end := s.known[found], other.trace.Start.Add(other.length())
-	then, harder := fmt.Sprintf("%.1f min a day", aDay(told.flown[0].Short, other)), aDay(told.flown[0].Short, other) > aDay(s.most, s.leg)
-	if harder {
+	short, most := aDay(told.flown[0].Short, other), aDay(s.most, s.leg)
+	then := fmt.Sprintf("%.1f min a day", short)
+	if short > most {
 		then += ", longer than is allowed"
 	}
 	head := []string{
 		fmt.Sprintf("Found by aggregator tune on %s: %s.", f.name, found),
-		fmt.Sprintf("Of %d settings the cheapest that was short for at most %.4g min a day from %s to %s: %.1f min a day, %.1f GPU-hours.", len(s.known), aDay(s.most, s.leg),
+		fmt.Sprintf("Of %d settings the cheapest that was short for at most %.4g min a day from %s to %s: %.1f min a day, %.1f GPU-hours.", len(s.known), most,
 			stamp(s.leg.trace.Start), stamp(other.trace.Start), aDay(r.Short, s.leg), r.GPUHours),
 		fmt.Sprintf("From %s to %s, which the search did not see, it was short for %s:", stamp(other.trace.Start), stamp(end), then),
 	}
@@ -98,7 +99,7 @@ func (s *search) tell(ctx context.Context, f *flight, other leg, found setting, 
 	if err != nil {
 		return err
 	}
-	if _, err = out.Write(text); err == nil && harder {
+	if _, err = out.Write(text); err == nil && short > most {
 		fmt.Fprintf(log, "On the half that the search did not see, the policy found is short for %s. Do not apply it as it is: allow less (--most-short), or give it a longer recording.\n", then)
 	}
 	return err

@@ -87,25 +87,24 @@ func report(w io.Writer, all []played) {
 				atLeast++
 			}
 		}
-		figure := func(of func(verdict) float64, mostIsWorst bool) (all, atStake summary) {
-			return summarize(verdicts, of, mostIsWorst), summarize(slices.DeleteFunc(slices.Clone(verdicts), func(v verdict) bool { return v.atStake < much }), of, mostIsWorst)
-		}
-		short, shortAtStake := figure(func(v verdict) float64 { return v.shortLess }, false)
-		cost, costAtStake := figure(func(v verdict) float64 { return v.costLess }, false)
-		over, overAtStake := figure(func(v verdict) float64 { return v.overOracle }, true)
+		atStake := slices.DeleteFunc(slices.Clone(verdicts), func(v verdict) bool { return v.atStake < much })
+		shortLess := func(v verdict) float64 { return v.shortLess }
+		costLess := func(v verdict) float64 { return v.costLess }
+		overOracle := func(v verdict) float64 { return v.overOracle }
+		short, cost, over := summarize(verdicts, shortLess, false), summarize(verdicts, costLess, false), summarize(verdicts, overOracle, true)
 		whole, bench := fleet(all).judge(name), map[string]string{ours: "BENCH judge", surer: "p95", "oracle": "oracle"}[name]
 		fmt.Fprintf(w, "\n%s, %d cases: in %d neither falls short at equal cost, which counts in no shortfall; in %d no target of the Horizontal Pod Autoscaler falls\n"+
 			"short as little, where its cost at %d %% counts as equal. At stake are %d, in which one of them is short for %d minutes or longer.\n"+
 			"Worst: %s (shortfall), %s (cost), %s (oracle). Worse in both: %s.\n", name, len(all), len(all)-short.defined, atLeast, sweep[0],
-			shortAtStake.defined, much, short.at, cost.at, over.at, cmp.Or(strings.Join(worse, ", "), "none"))
+			len(atStake), much, short.at, cost.at, over.at, cmp.Or(strings.Join(worse, ", "), "none"))
 		for _, f := range []struct {
 			name         string
 			all, atStake summary
 			whole        float64
 		}{
-			{"short_less_at_equal_cost", short, shortAtStake, whole.shortLess},
-			{"cost_less_at_equal_short", cost, costAtStake, whole.costLess},
-			{"cost_over_oracle", over, overAtStake, whole.overOracle},
+			{"short_less_at_equal_cost", short, summarize(atStake, shortLess, false), whole.shortLess},
+			{"cost_less_at_equal_short", cost, summarize(atStake, costLess, false), whole.costLess},
+			{"cost_over_oracle", over, summarize(atStake, overOracle, true), whole.overOracle},
 		} {
 			line := bench + "_" + f.name
 			fmt.Fprintf(w, "%s %.1f %%\n%s_worst %.1f %%\n%s_at_stake %.1f %%\n%s_fleet %.1f %%\n", line, f.all.mean, line, f.all.worst, line, f.atStake.mean, line, f.whole)
